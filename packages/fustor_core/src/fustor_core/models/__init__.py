@@ -1,0 +1,3 @@
+"""
+The data every part of Fustor passes on: events, configuration and the envelope.
+"""
