@@ -1,0 +1,3 @@
+"""
+The history of the Registry's schema, applied when the service starts.
+"""
