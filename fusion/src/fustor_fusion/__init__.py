@@ -1,0 +1,3 @@
+"""
+Fustor Fusion: receives events from many agents, stores them durably and serves views.
+"""

@@ -1,0 +1,3 @@
+"""
+The HTTP API of Fusion: thin handlers, one module for each resource.
+"""

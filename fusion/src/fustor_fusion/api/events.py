@@ -1,0 +1,80 @@
+"""
+The ingest path: pushes and the position to go on from.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from fustor_core.errors import FustorError, InvalidRequest
+from fustor_fusion.api.access import WriteStore, open_datastore
+from fustor_fusion.ingest import content_type, read_body, read_envelope
+from fustor_fusion.metrics import FusionMetrics
+
+router = APIRouter(prefix="/ingestor-api/v1/events", tags=["ingest"])
+_encode = msgspec.json.Encoder().encode
+
+
+@router.post("/", summary="Store an envelope; answered when it is on disk", response_class=Response)
+async def push(request: Request) -> Response:
+    """
+    Takes the envelope (JSON or MessagePack; zstd or gzip) and answers a `PushAnswer`.
+    """
+    metrics: FusionMetrics = request.app.state.fusion_metrics
+    source_type = "unknown"
+    outcome = "failed"
+    try:
+        headers = request.headers
+        datastore = await open_datastore(request, headers.get("x-api-key"), "ingest")
+        kind = content_type(headers.get("content-type", ""))
+        body = await read_body(
+            request.stream(),
+            _length(headers.get("content-length")),
+            headers.get("content-encoding", ""),
+            request.app.state.settings.max_body_bytes,
+            datastore.applier,
+        )
+        size = len(body)
+        metrics.body_bytes.inc(size)
+        try:
+            envelope = read_envelope(body, kind)
+            source_type = envelope.source_type
+            _check_task(envelope.task_id, datastore.sessions.need(envelope.session_id).task_id)
+            if source_type == "snapshot":
+                datastore.applier.check_share()
+        except BaseException:
+            datastore.applier.release(size)
+            raise
+        del body
+        answer = await datastore.push(envelope, size)
+        outcome = "stored"
+        return Response(_encode(answer), media_type="application/json")
+    except FustorError as exc:
+        outcome = exc.code
+        raise
+    finally:
+        metrics.pushes.labels(source_type, outcome).inc()
+
+
+def _length(header: str | None) -> int | None:
+    if header is None:
+        return None
+    if not header.isdecimal():
+        raise InvalidRequest(f"the Content-Length {header!r} is no number")
+    return int(header)
+
+
+def _check_task(named: str | None, own: str) -> None:
+    if named is not None and named != own:
+        raise InvalidRequest(
+            f"the envelope is for sync {named!r} and its session for {own!r}",
+            hint="open a session for each sync",
+            context={"task_id": named, "session_task_id": own},
+        )
+
+
+@router.get("/position", summary="The checkpoint on disk of a session's sync; -1 = none")
+async def position(session_id: str, datastore: WriteStore) -> dict[str, int]:
+    return {"index": await run_in_threadpool(datastore.checkpoint, session_id)}

@@ -1,0 +1,129 @@
+"""
+Builds the Fusion service.
+
+`app.state` has `settings`, `datastores`, `keys` and `fusion_metrics` beside what `fustor_common.app` puts there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from fustor_common.app import create_service_app
+from fustor_common.logging import get_logger
+from fustor_core.errors import ConfigError, NotFoundError
+from fustor_fusion.api import events, live, sessions, syncs, tables
+from fustor_fusion.api.access import ReadStore
+from fustor_fusion.datastore import Datastores
+from fustor_fusion.keys import Ask, KeyCache, RegistryClient
+from fustor_fusion.metrics import FusionMetrics
+from fustor_fusion.settings import FusionSettings
+from fustor_fusion.views.base import View
+
+log = get_logger(__name__)
+
+# The applier thread and the event loop share the interpreter: with the default of 5 ms a live push waits that long.
+SWITCH_INTERVAL_S: Final = 0.0005
+
+
+def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None) -> FastAPI:
+    """
+    Build the app.
+
+    Args:
+        settings: Its settings; read from the environment by default.
+        ask: Asks the Registry about a key; for tests.
+    """
+    settings = settings or FusionSettings.load()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        registry = RegistryClient(settings.registry_url, settings.registry_timeout_s)
+        keys = KeyCache(ask or registry.ask, settings.config_dir / "fusion" / "keys.db", settings.key_max_age_s)
+        app.state.keys = keys
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            try:
+                await asyncio.to_thread(keys.load)
+                await asyncio.to_thread(datastores.open_existing)
+            except (sqlite3.Error, OSError) as exc:
+                raise ConfigError(
+                    f"the store in {str(datastores.folder)!r} can't be opened: {exc}",
+                    hint="check that the folder is writable, the disk has space and the files are whole",
+                    context={"folder": str(datastores.folder)},
+                ) from exc
+            yield
+        finally:
+            for datastore in datastores.opened():
+                datastore.live.close()
+            await keys.close()
+            await registry.close()
+            await asyncio.to_thread(datastores.close)
+            sys.setswitchinterval(before)
+
+    app = create_service_app(settings, title="Fustor Fusion", version=version("fustor-fusion"), lifespan=lifespan)
+    metrics = FusionMetrics(app.state.metrics)
+    datastores = Datastores(settings, metrics)
+    app.state.fusion_metrics = metrics
+    app.state.datastores = datastores
+    metrics.queue_bytes.set_function(lambda: sum(d.applier.queued_bytes for d in datastores.opened()))
+    metrics.live_readers.set_function(lambda: sum(len(d.live) for d in datastores.opened()))
+    metrics.sessions.set_function(lambda: sum(len(d.sessions.live()) for d in datastores.opened()))
+    app.state.health.add("store", lambda: _problems(datastores))
+    app.state.health.add("views", lambda: _view_problems(datastores))
+    for router in (sessions.router, events.router, syncs.router, live.router, tables.router):
+        app.include_router(router)
+    _add_view_routes(app, datastores)
+    return app
+
+
+def _problems(datastores: Datastores) -> str | None:
+    """
+    Say which stores can't be written.
+    """
+    return "; ".join(d.applier.failure for d in datastores.opened() if d.applier.failure) or None
+
+
+def _view_problems(datastores: Datastores) -> str | None:
+    """
+    Say which views can't be used.
+    """
+    errors = {p.name: p.error for p in datastores.catalog.list() if p.error is not None}
+    for datastore in datastores.opened():
+        errors.update(datastore.view_errors)
+    return "; ".join(f"view {name!r}: {error}" for name, error in sorted(errors.items())) or None
+
+
+def _add_view_routes(app: FastAPI, datastores: Datastores) -> None:
+    for plugin in datastores.catalog.list():
+        if plugin.error is not None:
+            continue
+        cls = datastores.catalog.get(plugin.name)
+        try:
+            router = cls.router(_resolver(plugin.name))
+        except Exception as exc:
+            log.error("the routes of a view can't be used", view=plugin.name, exc_info=exc)
+            continue
+        if router is not None:
+            app.include_router(router, prefix="/views", tags=["views"])
+
+
+def _resolver(name: str) -> Callable[..., Any]:
+    async def resolve(datastore: ReadStore) -> View:
+        view = datastore.view(name)
+        if view is None:
+            raise NotFoundError(
+                f"the view {name!r} can't be used: {datastore.view_errors.get(name, 'it is not installed')}",
+                hint="GET /health/ready says what is broken",
+            )
+        return view
+
+    return resolve

@@ -1,0 +1,405 @@
+"""
+The one thread that writes to a datastore: takes what requests queue, applies it and commits groups of it.
+
+Live pushes and commands go first. A snapshot push is applied in slices; a live push that waits is taken between two
+slices and the transaction is committed at once. Each request is answered after the commit that holds all of it.
+A push that can't be applied is rolled back alone; when the disk fails, everything in the transaction is answered with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Final
+
+from fustor_common.logging import get_logger
+from fustor_core.errors import FustorError, OverloadedError, StorageFull
+from fustor_fusion.metrics import FusionMetrics
+from fustor_fusion.store.sqlite import SqliteStore, is_full, is_io_error
+
+log = get_logger(__name__)
+
+SNAPSHOT_SHARE: Final = 0.75  # of the queue: the rest stays free for live pushes
+IDLE_S: Final = 0.5
+FAIR_S: Final = 0.02  # a snapshot push gets a slice at least this often, however busy the live stream is
+
+
+class ApplyFailed(FustorError):
+    """
+    Something we did not foresee went wrong while a push was applied; nothing of it was stored.
+    """
+
+    code = "fusion.apply_failed"
+    default_hint = "the log of Fusion has the whole error; the push may be sent again"
+
+
+class Work(ABC):
+    """
+    Something to do inside a transaction of the applier.
+
+    Attributes:
+        size: What it counts against the bound of the queue, bytes.
+        rows: How many rows it has.
+    """
+
+    size: int = 0
+    rows: int = 0
+
+    @abstractmethod
+    def steps(self, conn: sqlite3.Connection) -> Iterator[int]:
+        """
+        Do it; yield the number of rows after each step, between which other work may come (or not at all). Sets `result`.
+        """
+
+    result: Any = None
+
+    def undo(self) -> None:
+        """
+        Put memory back to what it was before the last `steps` or the last step of it; the database was rolled back.
+        """
+
+    def committed(self) -> None:
+        """
+        Called after the commit that holds the last step of it.
+        """
+
+
+class Command(Work):
+    """
+    A function to run in a transaction.
+    """
+
+    def __init__(self, run: Callable[[sqlite3.Connection], Any]) -> None:
+        self._run = run
+
+    def steps(self, conn: sqlite3.Connection) -> Iterator[int]:
+        """
+        Run the function.
+        """
+        self.result = self._run(conn)
+        yield 0
+
+
+class _Job:
+    __slots__ = ("future", "iterator", "work")
+
+    def __init__(self, work: Work, future: asyncio.Future[Any] | Future[Any]) -> None:
+        self.work = work
+        self.future = future
+        self.iterator: Iterator[int] | None = None
+
+
+Outcome = tuple[_Job, BaseException | None]
+
+
+class Applier:
+    """
+    The applier of one datastore.
+
+    Args:
+        store: Its store; only this thread uses the writer.
+        metrics: Where commits are counted.
+        queue_bytes: Most bytes of work that may wait. One piece of work always fits when nothing else waits.
+        group_rows: Most rows of snapshots in one transaction.
+        reset: Called after a transaction was rolled back: read memory anew.
+        idle: Called now and then when there is nothing to do; returns whether it wrote something (then it is called again soon).
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        metrics: FusionMetrics,
+        *,
+        queue_bytes: int,
+        group_rows: int,
+        reset: Callable[[sqlite3.Connection], None],
+        idle: Callable[[sqlite3.Connection], bool],
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._queue_bytes = queue_bytes
+        self._group_rows = group_rows
+        self._reset = reset
+        self._idle = idle
+        self._live: deque[_Job] = deque()
+        self._slow: deque[_Job] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._used = 0
+        self._last_slice = 0.0
+        self.failure: str | None = None
+        """
+        Why the last transaction failed; None when it did not.
+        """
+        self._thread = threading.Thread(target=self._run, name=f"fusion-apply-{store.datastore_id}", daemon=True)
+
+    def start(self) -> None:
+        """
+        Start the thread.
+        """
+        self._thread.start()
+
+    @property
+    def queued_bytes(self) -> int:
+        """
+        How much room is taken.
+        """
+        return self._used
+
+    def reserve(self, size: int) -> None:
+        """
+        Take room in the queue; give it back with `release`. Any thread.
+
+        Raises:
+            OverloadedError: There is none; nothing was taken.
+        """
+        with self._wake:
+            if self._used and self._used + size > self._queue_bytes:
+                raise OverloadedError(
+                    f"{self._used} bytes wait to be stored in datastore {self._store.datastore_id!r}, {size} more do not fit",
+                    hint="send the same again after the time in Retry-After",
+                    context={"queued_bytes": self._used, "limit": self._queue_bytes},
+                    wait_s=1.0,
+                )
+            self._used += size
+
+    def check_share(self) -> None:
+        """
+        Refuse a snapshot push that would leave no room for live ones; its own room has been reserved.
+
+        Raises:
+            OverloadedError: Snapshot pushes have their share of the queue.
+        """
+        with self._wake:
+            waiting = sum(job.work.size for job in self._slow)
+            if self._slow and waiting > self._queue_bytes * SNAPSHOT_SHARE:
+                raise OverloadedError(
+                    f"{waiting} bytes of snapshots wait to be stored in datastore {self._store.datastore_id!r}",
+                    hint="send the same again after the time in Retry-After",
+                    context={"queued_bytes": waiting, "limit": int(self._queue_bytes * SNAPSHOT_SHARE)},
+                    wait_s=1.0,
+                )
+
+    def release(self, size: int) -> None:
+        """
+        Give room back.
+        """
+        with self._wake:
+            self._used -= size
+
+    def submit(self, work: Work, *, slow: bool = False) -> asyncio.Future[Any]:
+        """
+        Queue work and return the future of its `result`. Event loop only.
+
+        Args:
+            work: What to do; its room must have been reserved and is released when it is done.
+            slow: Whether other work goes before it, also between its steps.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put(_Job(work, future), slow=slow)
+        return future
+
+    def run_now(self, work: Work) -> Any:
+        """
+        Queue work from a thread other than the event loop's and wait for its result.
+        """
+        future: Future[Any] = Future()
+        self._put(_Job(work, future), slow=False)
+        return future.result()
+
+    def _put(self, job: _Job, *, slow: bool) -> None:
+        with self._wake:
+            if self._closing:
+                raise OverloadedError("Fusion is shutting down", hint="send the same again in a moment", wait_s=1.0)
+            (self._slow if slow else self._live).append(job)
+            self._wake.notify()
+
+    def close(self) -> None:
+        """
+        Do what is queued, then stop the thread. May be called twice; blocks.
+        """
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._live and not self._slow:
+                    if self._closing:
+                        return
+                    self._wake.wait(IDLE_S)
+                has_work = bool(self._live or self._slow)
+            if has_work:
+                self._transaction()
+            elif not self._closing:
+                self._idle_steps()
+
+    def _idle_steps(self) -> None:
+        conn = self._store.writer
+        again = True
+        while again and not (self._live or self._slow or self._closing):
+            try:
+                conn.execute("BEGIN IMMEDIATE")
+                again = self._idle(conn)
+                conn.execute("COMMIT")
+            except Exception as exc:  # noqa: BLE001 - housekeeping must not end the thread
+                self._abandon(conn, exc)
+                return
+            self.failure = None
+        self._store.note_commit(0, idle=True)
+
+    def _transaction(self) -> None:
+        conn = self._store.writer
+        outcomes: list[Outcome] = []
+        rows = 0
+        job: _Job | None = None
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            while True:
+                job = None
+                slow_is_due = bool(self._slow) and time.monotonic() - self._last_slice > FAIR_S
+                if self._live and not (slow_is_due and not outcomes and not rows):
+                    while self._live:
+                        job = self._live.popleft()
+                        error = self._whole(conn, job)
+                        outcomes.append((job, error))
+                        rows += job.work.rows
+                    break
+                if not self._slow:
+                    break
+                job = self._slow[0]
+                count, finished, error = self._step(conn, job)
+                self._last_slice = time.monotonic()
+                rows += count
+                if finished:
+                    self._slow.popleft()
+                    outcomes.append((job, error))
+                if rows >= self._group_rows:
+                    break
+            job = None
+            began = time.perf_counter()
+            conn.execute("COMMIT")
+            self._metrics.commit_seconds.observe(time.perf_counter() - began)
+        except Exception as exc:  # noqa: BLE001 - every one is answered to the requests
+            self._fail(conn, exc, outcomes, job)
+            return
+        self.failure = None
+        self._metrics.group_pushes.observe(len(outcomes))
+        for done, error in outcomes:
+            if error is None:
+                done.work.committed()
+        self._answer(outcomes)
+        self._store.note_commit(rows)
+
+    def _whole(self, conn: sqlite3.Connection, job: _Job) -> BaseException | None:
+        conn.execute("SAVEPOINT work")
+        try:
+            for _ in job.work.steps(conn):
+                pass
+        except Exception as exc:  # noqa: BLE001 - it is the answer to this one request
+            return self._undo(conn, job, exc)
+        conn.execute("RELEASE work")
+        return None
+
+    def _step(self, conn: sqlite3.Connection, job: _Job) -> tuple[int, bool, BaseException | None]:
+        conn.execute("SAVEPOINT work")
+        try:
+            if job.iterator is None:
+                job.iterator = job.work.steps(conn)
+            count = next(job.iterator, None)
+        except Exception as exc:  # noqa: BLE001 - it is the answer to this one request
+            return 0, True, self._undo(conn, job, exc)
+        conn.execute("RELEASE work")
+        return count or 0, count is None, None
+
+    def _undo(self, conn: sqlite3.Connection, job: _Job, exc: Exception) -> BaseException:
+        if not conn.in_transaction or is_full(exc) or is_io_error(exc):
+            raise exc  # SQLite has given up the whole transaction, or can't go on with it
+        conn.execute("ROLLBACK TO work")
+        conn.execute("RELEASE work")
+        job.work.undo()
+        if isinstance(exc, FustorError):
+            return exc
+        log.error("a push could not be applied", datastore=self._store.datastore_id, exc_info=exc)
+        return ApplyFailed(
+            f"applying failed: {type(exc).__name__}: {exc}", context={"datastore_id": self._store.datastore_id}
+        )
+
+    def _abandon(self, conn: sqlite3.Connection, exc: Exception) -> FustorError:
+        if conn.in_transaction:
+            with suppress(sqlite3.Error):  # it may have rolled back already; what failed first is reported
+                conn.execute("ROLLBACK")
+        if is_full(exc):
+            error: FustorError = StorageFull(
+                f"the store of datastore {self._store.datastore_id!r} can't grow: {exc}",
+                context={"path": str(self._store.path)},
+                wait_s=5.0,
+            )
+        else:
+            error = OverloadedError(
+                f"the store of datastore {self._store.datastore_id!r} could not be written: {exc}",
+                hint="see the log of Fusion and the state of its disk; senders wait and nothing is lost",
+                context={"path": str(self._store.path)},
+                wait_s=5.0,
+            )
+        if self.failure is None:
+            log.error("the store could not be written", datastore=self._store.datastore_id, exc_info=exc)
+        self.failure = str(error)
+        try:
+            self._reset(conn)
+        except sqlite3.Error as again:
+            log.error("the store could not be read", datastore=self._store.datastore_id, error=str(again))
+        return error
+
+    def _fail(self, conn: sqlite3.Connection, exc: Exception, outcomes: list[Outcome], job: _Job | None) -> None:
+        error = self._abandon(conn, exc)
+        failed: list[Outcome] = [(done, own or error) for done, own in outcomes]
+        if job is not None and all(job is not done for done, _ in outcomes):
+            failed.append((job, error))
+        # A snapshot push that was begun may have lost a slice with this transaction: it must come again as a whole.
+        with self._wake:
+            lost = [slow for slow in self._slow if slow.iterator is not None or slow is job]
+            for slow in lost:
+                self._slow.remove(slow)
+        failed += [(slow, error) for slow in lost if slow is not job]
+        self._answer(failed)
+
+    def _answer(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        with self._wake:
+            for job, _ in outcomes:
+                self._used -= job.work.size
+        loops: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+        for job, error in outcomes:
+            if isinstance(job.future, asyncio.Future):
+                loops.setdefault(job.future.get_loop(), []).append((job, error))
+            elif error is None:
+                job.future.set_result(job.work.result)
+            else:
+                job.future.set_exception(error)
+        for loop, group in loops.items():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_resolve, group)
+
+
+def _resolve(outcomes: list[Outcome]) -> None:
+    for job, error in outcomes:
+        if job.future.done():
+            continue  # the client went away
+        if error is None:
+            job.future.set_result(job.work.result)
+        else:
+            job.future.set_exception(error)

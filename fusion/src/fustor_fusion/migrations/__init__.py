@@ -1,0 +1,3 @@
+"""
+Alembic migrations of Fusion's own tables in a datastore's database.
+"""

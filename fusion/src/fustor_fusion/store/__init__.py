@@ -1,0 +1,3 @@
+"""
+The embedded store of one datastore: one SQLite file, its schema and its connections.
+"""

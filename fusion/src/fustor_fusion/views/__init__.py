@@ -1,0 +1,3 @@
+"""
+Views: projections that are kept in the ingest transaction and serve their own routes.
+"""
