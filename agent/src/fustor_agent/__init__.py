@@ -1,0 +1,3 @@
+"""
+Fustor Agent: runs beside the data and keeps each sync between a source and a pusher going.
+"""

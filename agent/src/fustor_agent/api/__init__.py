@@ -1,0 +1,3 @@
+"""
+The agent's REST API below `/api`, one module per resource.
+"""

@@ -1,0 +1,3 @@
+"""
+What keeps one sync going: runtime, engine, reconciliation, ordering, sessions and snapshots.
+"""

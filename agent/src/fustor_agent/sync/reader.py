@@ -1,0 +1,127 @@
+"""
+The thread that reads a snapshot: walks the driver's iterator, takes a high watermark after each chunk, hands both over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Protocol
+
+from fustor_agent.sync.snapshot import ReadOrder
+from fustor_core.drivers import SourceDriver
+from fustor_core.models.event import EventBase
+
+_AHEAD = 2
+"""
+Chunks handed over that the event loop has not looked at.
+"""
+
+
+class Receiver(Protocol):
+    """
+    Who takes chunks, on the event loop.
+    """
+
+    def chunk_read(self, reader: SnapshotReader, event: EventBase, high: int | None) -> None:
+        """
+        A chunk was read.
+        """
+        ...
+
+    def reader_ended(self, reader: SnapshotReader, error: BaseException | None) -> None:
+        """
+        The iterator has ended, or failed, or was stopped; the thread touches the driver no more.
+        """
+        ...
+
+
+class SnapshotReader:
+    """
+    Reads what one order says. It pauses while `allow(False)`, and ends after `stop`.
+    """
+
+    def __init__(self, order: ReadOrder, driver: SourceDriver, receiver: Receiver, batch_size: int, name: str) -> None:
+        self.order = order
+        self.completed = False
+        self._driver = driver
+        self._receiver = receiver
+        self._batch_size = batch_size
+        self._loop = asyncio.get_running_loop()
+        self._go = threading.Event()
+        self._slots = threading.Semaphore(_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"snapshot-{name}", daemon=True)
+
+    def start(self) -> None:
+        """
+        Start the thread.
+        """
+        self._go.set()
+        self._thread.start()
+
+    def allow(self, go: bool) -> None:
+        """
+        Let it read on, or hold it.
+        """
+        if go:
+            self._go.set()
+        else:
+            self._go.clear()
+
+    def taken(self) -> None:
+        """
+        The event loop has looked at a chunk.
+        """
+        self._slots.release()
+
+    def stop(self) -> None:
+        """
+        End it; `reader_ended` follows.
+        """
+        self._stop.set()
+        self._go.set()
+        self._slots.release()
+
+    async def join(self) -> None:
+        """
+        Wait for the thread's end, a few seconds at most.
+        """
+        await asyncio.to_thread(self._thread.join, 3.0)
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._read()
+        except Exception as exc:  # noqa: BLE001 - a driver may raise anything; the engine decides
+            error = exc
+        self._tell(self._receiver.reader_ended, self, error)
+
+    def _read(self) -> None:
+        order = self.order
+        iterator = self._driver.get_snapshot_iterator(
+            stop_event=self._stop,
+            tables=order.tables,
+            where=order.where,
+            resume_token=order.resume_token,
+            batch_size=self._batch_size,
+        )
+        while True:
+            self._go.wait()
+            self._slots.acquire()
+            if self._stop.is_set():
+                return
+            event = next(iterator, None)
+            if self._stop.is_set():
+                return
+            if event is None:
+                self.completed = True
+                return
+            high = self._driver.high_watermark()
+            self._tell(self._receiver.chunk_read, self, event, high)
+
+    def _tell(self, call: object, *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)  # type: ignore[arg-type]
+        except RuntimeError:
+            self._stop.set()  # the event loop is gone: the agent is ending

@@ -1,0 +1,175 @@
+"""
+Chunk windows: what the live stream touched after a chunk's low watermark L is taken out of the chunk.
+
+A row whose key was touched after L by a whole row or a delete is dropped: the stream carries it. Was it touched by partial
+updates only, the chunk's row supplies the columns that they lack. What is left is true at the stream's present point.
+
+Invariant: every touch with an index > `floor` since `start` is remembered. A chunk with L < `floor` can't be
+reconciled and has to be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fustor_agent.sync.keys import TableId, is_partial, key_shape, row_dicts, row_keys, table_of
+from fustor_core.models.event import EventBase, Row
+
+Touch = tuple[int, dict[str, Any] | None]
+"""
+Index, and the columns that a partial update carried (None: a whole row or a delete).
+"""
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """
+    What is left of some rows of a chunk.
+
+    Attributes:
+        untouched: As they were read.
+        merged: Completed with what partial updates carried, as dicts.
+        dropped: How many the stream carries instead.
+    """
+
+    untouched: Sequence[Row]
+    merged: list[dict[str, Any]] = field(default_factory=list)
+    dropped: int = 0
+
+
+class TouchedLog:
+    """
+    Remembers which keys the live stream touched while a snapshot runs.
+
+    Args:
+        limit: Most touches remembered.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.floor = -1
+        self.recording = False
+        self._limit = limit
+        self._tables: dict[TableId, dict[Hashable, list[Touch]]] = {}
+        self._shapes: dict[TableId, set[tuple[str, ...]]] = {}
+        self._count = 0
+
+    def start(self, last_seen: int) -> None:
+        """
+        Record from now on; `last_seen` is the newest index already delivered.
+        """
+        self.clear(last_seen)
+        self.recording = True
+
+    def stop(self) -> None:
+        """
+        Forget everything.
+        """
+        self.clear(-1)
+        self.recording = False
+
+    def clear(self, floor: int) -> None:
+        """
+        Forget touches up to `floor`, which is all of them.
+        """
+        self._tables.clear()
+        self._shapes.clear()
+        self._count = 0
+        self.floor = floor
+
+    def raise_floor(self, floor: int) -> None:
+        """
+        Nothing at or below `floor` was seen.
+        """
+        self.floor = max(self.floor, floor)
+
+    def record(self, event: EventBase) -> None:
+        """
+        Take a live event.
+        """
+        if not self.recording:
+            return
+        table = table_of(event)
+        touched = self._tables.setdefault(table, {})
+        self._shapes.setdefault(table, set()).add(key_shape(event))
+        if is_partial(event):
+            for key, row in zip(row_keys(event), row_dicts(event), strict=True):
+                touched.setdefault(key, []).append((event.index, row))
+        else:
+            touch: Touch = (event.index, None)
+            for key in row_keys(event):
+                touched.setdefault(key, []).append(touch)
+        self._count += len(event.rows)
+
+    @property
+    def is_full(self) -> bool:
+        """
+        Whether more is remembered than allowed: time to `prune`.
+        """
+        return self._count > self._limit
+
+    def prune(self, oldest_low: int, last_seen: int) -> None:
+        """
+        Forget what no open chunk needs (touches at or below `oldest_low`); is that not enough, forget all.
+        """
+        count = 0
+        for table, touched in list(self._tables.items()):
+            kept: dict[Hashable, list[Touch]] = {}
+            for key, touches in touched.items():
+                newer = [touch for touch in touches if touch[0] > oldest_low]
+                if newer:
+                    kept[key] = newer
+                    count += len(newer)
+            self._tables[table] = kept
+        self._count = count
+        self.floor = max(self.floor, oldest_low)
+        if count > self._limit // 2:
+            self.clear(last_seen)
+
+    def reconcile(self, event: EventBase, rows: Sequence[Row], low: int) -> Reconciled:
+        """
+        Take out of a chunk's rows what was touched after `low`.
+        """
+        touched = self._tables.get(table_of(event))
+        if not touched:
+            return Reconciled(rows)  # the normal case costs nothing per row
+        part = event if rows is event.rows else _slice(event, rows)
+        if self._shapes[table_of(event)] != {key_shape(event)}:
+            # The live path names rows differently (no key there): compare by the chunk's own key is impossible.
+            return self._reconcile_by_overlap(part, low)
+        untouched: list[Row] = []
+        merged: list[dict[str, Any]] = []
+        dropped = 0
+        dicts: list[dict[str, Any]] | None = None
+        for at, key in enumerate(row_keys(part)):
+            touches = touched.get(key)
+            newer = [touch for touch in touches if touch[0] > low] if touches else None
+            if not newer:
+                untouched.append(rows[at])
+            elif any(columns is None for _, columns in newer):
+                dropped += 1
+            else:
+                dicts = dicts or row_dicts(part)
+                row = dicts[at]
+                for _, columns in newer:
+                    row.update(columns or {})
+                merged.append(row)
+        return Reconciled(untouched, merged, dropped)
+
+    def _reconcile_by_overlap(self, part: EventBase, low: int) -> Reconciled:
+        # Dropping a row that was not touched would lose it, keeping a touched one could bring back an old one.
+        raise KeyShapeMismatch(
+            f"live events and chunks of {part.event_schema}.{part.table} do not name the same key: "
+            f"{sorted(self._shapes[table_of(part)])!r} and {key_shape(part)!r}"
+        )
+
+
+class KeyShapeMismatch(ValueError):
+    """
+    A driver's live events and chunks disagree on the key of a table.
+    """
+
+
+def _slice(event: EventBase, rows: Sequence[Row]) -> EventBase:
+    return EventBase(event.event_type, event.event_schema, event.table, rows, event.fields, event.index, key=event.key)

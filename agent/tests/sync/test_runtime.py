@@ -1,0 +1,353 @@
+"""
+The shell: threads, sessions, retries and timers around the engine, with the fakes of `fustor_core.testing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from fustor_agent.bus import BusPool
+from fustor_agent.sync.ports import SyncMemory
+from fustor_agent.sync.runtime import SyncRuntime
+from fustor_agent.sync.settings import BusSettings, SyncSettings
+from fustor_core.errors import (
+    AuthenticationFailed,
+    BatchRejected,
+    ConnectionLost,
+    ConsumerBusy,
+    SessionConflict,
+    SessionSuperseded,
+)
+from fustor_core.models.config import PusherConfig, SourceConfig, SyncConfig
+from fustor_core.models.event import EventBase, EventType
+from fustor_core.testing.fakes import Change, FakeDatabase, FakeIndexTarget, FakeSource, FakeUpsertTarget
+
+FAST = SyncSettings(
+    backoff_first_s=0.01, error_retry_s=0.1, checkpoint_interval_s=0.02, supersede_limit=3, batch_rows=7, chunk_rows=5
+)
+INSERT, UPDATE, DELETE = EventType.INSERT, EventType.UPDATE, EventType.DELETE
+
+
+class MemoryStore:
+    """A `SyncStore` that copies, as a disk does."""
+
+    def __init__(self) -> None:
+        self.memories: dict[str, SyncMemory] = {}
+
+    def load(self, sync_id: str) -> SyncMemory:
+        return copy.deepcopy(self.memories.get(sync_id, SyncMemory()))
+
+    def save(self, sync_id: str, memory: SyncMemory) -> None:
+        self.memories[sync_id] = copy.deepcopy(memory)
+
+
+class Letters:
+    """A `DeadLetterStore` in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, reason: str, code: str) -> None:
+        self.rows += [dict(row) for event in events for row in event.rows]  # type: ignore[call-overload]
+
+    def count(self, sync_id: str) -> int:
+        return len(self.rows)
+
+
+class Bench:
+    """A source, a target and the runtime between them; `restart` is a new agent on the same disk."""
+
+    def __init__(self, target: Any, settings: SyncSettings = FAST) -> None:
+        self.database = FakeDatabase(["t"])
+        self.target = target
+        self.settings = settings
+        self.store = MemoryStore()
+        self.letters = Letters()
+        self.pool = BusPool(BusSettings(backoff_first_s=0.01, error_retry_s=0.05))
+        self.sources: list[FakeSource] = []
+        self.runtimes: list[tuple[SyncRuntime, Any]] = []
+
+    def make_source(self) -> FakeSource:
+        source = FakeSource("src", self.config(), self.database)
+        self.sources.append(source)
+        return source
+
+    def config(self) -> SourceConfig:
+        return SourceConfig(driver="fake", uri="fake:", retry_delay_sec=0.05)
+
+    async def start(self, sync_id: str = "one", target: Any = None) -> SyncRuntime:
+        bus = self.pool.acquire("src", self.config(), self.make_source)
+        config = PusherConfig(driver="fake", endpoint="fake:", retry_delay_sec=0.05, max_retries=0)
+        runtime = SyncRuntime(
+            sync_id,
+            SyncConfig(source="src", pusher="dst"),
+            bus=bus,
+            source_id="src",
+            pusher=target or self.target,
+            pusher_config=config,
+            store=self.store,
+            dead_letters=self.letters,
+            agent_id="agent",
+            settings=self.settings,
+        )
+        self.runtimes.append((runtime, bus))
+        await runtime.start()
+        return runtime
+
+    async def stop(self) -> None:
+        while self.runtimes:
+            runtime, bus = self.runtimes.pop()
+            await runtime.stop()
+            await self.pool.release(bus)
+
+    def insert(self, *ids: int) -> None:
+        for at in ids:
+            self.database.commit(Change(INSERT, "t", at, {"a": at}))
+
+    def same(self, target: Any = None) -> bool:
+        return bool((target or self.target).contents() == self.database.rows(committed=True))
+
+
+async def until(what: Callable[[], object], runtime: SyncRuntime | None = None) -> None:
+    """Wait for a condition; on failure say what the sync said."""
+    for _ in range(2000):
+        if what():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"never came true; status: {runtime.status() if runtime else None}")
+
+
+@pytest.fixture(params=[FakeIndexTarget, FakeUpsertTarget])
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    bench = Bench(request.param())
+    yield bench
+    await bench.stop()
+
+
+@pytest.fixture
+async def index_bench() -> AsyncIterator[Bench]:
+    bench = Bench(FakeIndexTarget())
+    yield bench
+    await bench.stop()
+
+
+async def test_snapshot_and_live_reach_the_target(bench: Bench) -> None:
+    """What was there and what changes meanwhile both arrive, and the checkpoint follows an idle source."""
+    bench.target.wants_snapshot = True
+    bench.insert(*range(40))
+    runtime = await bench.start()
+    bench.database.commit(Change(UPDATE, "t", 3, {"a": 33}), Change(DELETE, "t", 4))
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    bench.insert(100, 101)
+    await until(bench.same, runtime)
+    await until(lambda: runtime.status()["checkpoint"] == bench.database.newest, runtime)
+    status = runtime.status()
+    assert status["states"] == ["MESSAGE_SYNC"]
+    assert "idle" in status["reason"]
+    assert status["pushed_rows"] >= 40
+
+
+async def test_a_restart_goes_on_where_it_stopped(bench: Bench) -> None:
+    """Changes made while the agent is away arrive after a restart, without a snapshot."""
+    bench.target.wants_snapshot = False
+    first = await bench.start()
+    await until(lambda: "idle" in first.status()["reason"], first)
+    bench.insert(1, 2, 3)
+    await until(bench.same, first)
+    await until(lambda: first.status()["checkpoint"] == bench.database.newest, first)
+    await bench.stop()
+    assert bench.target.closed_sessions == ["session-1"]
+    bench.target.wants_snapshot = False
+    bench.database.commit(Change(DELETE, "t", 1))
+    bench.insert(9)
+    second = await bench.start()
+    await until(bench.same, second)
+
+
+async def test_a_purged_log_leads_to_a_suggested_snapshot_and_a_sweep(index_bench: Bench) -> None:
+    """Rows deleted while the agent was away and the log was purged disappear at the target."""
+    bench = index_bench
+    bench.insert(*range(10))
+    runtime = await bench.start()
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    await until(lambda: bench.target.index == bench.database.newest, runtime)
+    await bench.stop()
+    bench.database.commit(Change(DELETE, "t", 5))
+    bench.insert(77)
+    bench.database.purge()
+    runtime = await bench.start()
+    await until(bench.same, runtime)
+    assert any(control["snapshot_sync_suggested"] for _, control in bench.target.pushes)
+
+
+async def test_a_failover_to_smaller_positions_does_not_look_stale(index_bench: Bench) -> None:
+    """A new server with smaller positions starts a new epoch and wins."""
+    bench = index_bench
+    bench.insert(*range(20))
+    runtime = await bench.start()
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    bench.database.fail_over(lose=1)
+    bench.database.commit(Change(UPDATE, "t", 3, {"a": "new server"}))
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    assert runtime.status()["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionLost("gone"), ConsumerBusy("full", wait_s=0.01), RuntimeError("a bug"), SessionSuperseded("x")]
+)
+async def test_what_can_pass_is_sent_again(bench: Bench, error: Exception) -> None:
+    """A failure that waiting can cure costs nothing, and shows in the status until it is cured."""
+    bench.target.wants_snapshot = False
+    runtime = await bench.start()
+    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    bench.target.fail = [error, error]
+    bench.insert(1, 2, 3)
+    await until(bench.same, runtime)
+    assert runtime.status()["retries"] == 2
+
+
+async def test_a_lost_answer_is_harmless(bench: Bench) -> None:
+    """A push that was applied and whose answer was lost is sent again before anything newer."""
+    bench.target.wants_snapshot = False
+    runtime = await bench.start()
+    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    bench.target.lose_answer = 2
+    bench.insert(1)
+    bench.database.commit(Change(UPDATE, "t", 1, {"a": 2}))
+    await until(lambda: bench.same() and not bench.target.lose_answer, runtime)
+
+
+async def test_a_bad_row_is_parked_and_the_others_go_on(bench: Bench) -> None:
+    """A consumer that does not say which row it means gets smaller pushes until the row is found."""
+
+    class Picky(type(bench.target)):  # type: ignore[misc]
+        def apply(self, events: list[EventBase], control: dict[str, Any]) -> dict[str, Any]:
+            if any(row["id"] == 5 for event in events for row in event.rows):
+                raise BatchRejected("there is something about this batch")
+            answer: dict[str, Any] = super().apply(events, control)
+            return answer
+
+    bench.target = Picky()
+    bench.target.wants_snapshot = True
+    bench.insert(*range(12))
+    runtime = await bench.start()
+    await until(lambda: len(bench.target.contents()) == 11 and not bench.target.wants_snapshot, runtime)
+    bench.insert(20, 21)
+    await until(lambda: len(bench.target.contents()) == 13, runtime)
+    assert [row["id"] for row in bench.letters.rows] == [5]
+    assert runtime.status()["dead_letters"] == 1
+
+
+async def test_a_wrong_key_shows_as_error_with_a_hint_and_is_retried_slowly(bench: Bench) -> None:
+    """ERROR, reason and remedy; and once the key is mended it goes on by itself."""
+    bench.target.wants_snapshot = False
+    runtime = await bench.start()
+    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    bench.target.fail = [AuthenticationFailed("key refused")]
+    bench.insert(1)
+    await until(lambda: "ERROR" in runtime.status()["states"], runtime)
+    assert "API key" in runtime.status()["hint"]
+    await until(bench.same, runtime)
+    await until(lambda: "ERROR" not in runtime.status()["states"], runtime)
+
+
+async def test_two_agents_with_one_sync_are_named(bench: Bench) -> None:
+    """Superseded again and again, or refused with a conflict, the sync says that there is a second agent."""
+    bench.target.wants_snapshot = False
+    runtime = await bench.start()
+    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    bench.target.fail = [SessionSuperseded("x")] * 3
+    bench.insert(1)
+    await until(lambda: "second agent" in runtime.status()["reason"], runtime)
+    await until(bench.same, runtime)
+
+
+async def test_a_conflict_at_the_start_is_an_error_that_is_retried(bench: Bench) -> None:
+    """Another agent holds the session: ERROR, and it starts once the other is gone."""
+    errors: list[Exception] = [SessionConflict("held by agent 'other'")]
+    create = bench.target.create_session
+
+    async def create_session(task_id: str, **kwargs: Any) -> dict[str, Any]:
+        if errors:
+            raise errors.pop()
+        answer: dict[str, Any] = await create(task_id, **kwargs)
+        return answer
+
+    bench.target.create_session = create_session
+    runtime = await bench.start()
+    await until(lambda: "ERROR" in runtime.status()["states"], runtime)
+    assert "stop the other agent" in runtime.status()["hint"]
+    await until(lambda: "MESSAGE_SYNC" in runtime.status()["states"], runtime)
+    bench.insert(1)
+    await until(bench.same, runtime)
+
+
+async def test_a_broken_stream_is_opened_again(bench: Bench) -> None:
+    """A driver that raises does not end the sync silently."""
+    bench.target.wants_snapshot = False
+    runtime = await bench.start()
+    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    bench.sources[0].break_stream.set()
+    bench.insert(1, 2)
+    await until(bench.same, runtime)
+
+
+async def test_pause_survives_a_restart_and_resume_goes_on(bench: Bench) -> None:
+    """A paused snapshot stays paused over a restart and then goes on with the same id."""
+    bench.target.wants_snapshot = True
+    bench.insert(*range(200))
+    runtime = await bench.start()
+    await until(lambda: runtime.engine is not None and runtime.engine.run is not None, runtime)
+    runtime.pause_snapshot()
+    memory = bench.store.load("one").snapshot
+    assert memory is not None
+    assert memory.paused
+    await bench.stop()
+    runtime = await bench.start()
+    await until(lambda: "paused" in runtime.status()["reason"], runtime)
+    bench.insert(1000)
+    await until(lambda: ("t", 1000) in bench.target.contents(), runtime)
+    runtime.resume_snapshot()
+    assert runtime.engine is not None
+    assert runtime.engine.run is not None
+    assert runtime.engine.run.progress.snapshot_id == memory.snapshot_id
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+
+
+async def test_two_syncs_share_one_reader(index_bench: Bench) -> None:
+    """One source, one reader; both targets get everything."""
+    other = FakeIndexTarget()
+    index_bench.insert(*range(30))
+    one = await index_bench.start("one")
+    two = await index_bench.start("two", other)
+    await until(lambda: index_bench.same() and index_bench.same(other), one)
+    index_bench.insert(500)
+    await until(lambda: index_bench.same() and index_bench.same(other), two)
+    assert len(index_bench.sources) == 1
+    assert [len(bus["readers"]) for bus in index_bench.pool.status()] == [1]
+
+
+async def test_stop_ends_in_time_with_a_consumer_that_hangs(bench: Bench) -> None:
+    """A push that never ends does not hold up the stop; what it carried comes again."""
+    bench.target.wants_snapshot = False
+    runtime = await bench.start()
+    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    hang = asyncio.Event()
+    push = bench.target.push
+
+    async def hanging(events: Any, **control: Any) -> Any:
+        await hang.wait()
+
+    bench.target.push = hanging
+    bench.insert(1)
+    await until(lambda: runtime.engine is not None and runtime.engine.in_transit, runtime)
+    await runtime.stop(timeout_s=0.1)
+    assert runtime.status()["states"] == ["STOPPED"]
+    bench.target.push = push
+    runtime = await bench.start()
+    await until(bench.same, runtime)
