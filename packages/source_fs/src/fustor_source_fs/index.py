@@ -1,0 +1,541 @@
+"""
+The local index: what was sent of every directory, so that a restart sends only differences.
+
+One row per directory holds the signatures of its children as one packed blob; a directory with many entries is split in
+buckets by a hash of the name, so that one change rewrites a small blob. Unchanged directories compare as equal bytes.
+
+Invariants:
+    - A directory is *unknown* (no row), *partial* (some children were sent live before a snapshot came by) or *complete*
+      (the row says exactly what was sent of it).
+    - What the index says of a path is what was last sent of it, never newer than what was sent.
+    - Index and journal change in one transaction, committed before an event is handed out.
+    - After a power cut the newest transactions may be missing while the consumer has their rows; a row that is missing here
+      could then stay there for ever. So an index that was not closed before the machine restarted is begun anew: a new
+      incarnation, a snapshot and its sweep.
+
+Concurrency: every method wants `lock` held by the caller, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from fustor_core.errors import ConfigError, DriverError
+from fustor_source_fs.journal import Journal
+from fustor_source_fs.position import Clock
+from fustor_source_fs.rows import Signature, join
+
+BUCKET_ENTRIES = 512
+"""
+Entries a bucket is made for; it may grow to twice as many before the directory is split further.
+"""
+SELF = "/"
+"""
+The pseudo-directory whose only child, "", is the root.
+"""
+_HOT_ENTRIES = 30_000
+_VERSION = 1
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, Signature]).decode
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dirs(path TEXT PRIMARY KEY, buckets INTEGER, complete INTEGER, blob BLOB);
+CREATE TABLE IF NOT EXISTS buckets(path TEXT, bucket INTEGER, blob BLOB, PRIMARY KEY(path, bucket));
+CREATE TABLE IF NOT EXISTS journal(idx INTEGER PRIMARY KEY, n INTEGER, paths BLOB);
+"""
+
+
+def bucket_count(entries: int) -> int:
+    """
+    Return into how many buckets a directory is split.
+    """
+    count = 1
+    while entries > count * BUCKET_ENTRIES:
+        count *= 2
+    return count
+
+
+def pack(sigs: dict[str, Signature]) -> bytes:
+    """
+    Pack one bucket.
+    """
+    return _encode(sigs)
+
+
+class _Dir:
+    __slots__ = ("buckets", "complete", "count", "dirty", "entries")
+
+    def __init__(self, count: int, complete: bool) -> None:
+        self.count = count
+        self.complete = complete
+        self.buckets: dict[int, dict[str, Signature]] = {}
+        self.dirty: set[int] = set()
+        self.entries = 0
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+class Index:
+    """
+    The index of one root, in `index.db` of the state folder.
+
+    Args:
+        folder: The state folder; made when missing.
+        root: The root, absolute.
+        journal_entries: How many sent changes the journal keeps.
+
+    Raises:
+        ConfigError: Another driver uses the folder, or it can't be written.
+    """
+
+    def __init__(self, folder: Path, root: str, journal_entries: int) -> None:
+        self.lock = threading.RLock()
+        self.folder = folder
+        self._root = root
+        self._hot: OrderedDict[str, _Dir | None] = OrderedDict()
+        self._hot_entries = 0
+        self._changed: set[str] = set()
+        self._removed: list[str] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"the state folder {str(folder)!r} can't be written: {error.strerror}",
+                hint="give the agent's user the right to write there, or set `driver_params.state_dir`",
+            ) from error
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock_fd)
+            raise ConfigError(
+                f"the state folder {str(folder)!r} is in use by another driver",
+                hint="stop the other agent, or give this source its own `driver_params.state_dir`",
+            ) from error
+        try:
+            self._open(journal_entries)
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock_fd)
+            raise DriverError(
+                f"the local index {str(folder / 'index.db')!r} can't be opened: {error}",
+                hint="free disk space, or remove the folder: a snapshot builds it anew",
+            ) from error
+
+    def _open(self, journal_entries: int) -> None:
+        path = self.folder / "index.db"
+        try:
+            self._connect(path)
+            usable = self._usable()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # a full disk or missing rights: no reason to throw the index away
+            usable = False
+        if not usable:
+            self._db.close()
+            for name in ("index.db", "index.db-wal", "index.db-shm"):
+                (self.folder / name).unlink(missing_ok=True)
+            self._connect(path)
+        meta = self._meta
+        self.is_new = meta("uuid") is None
+        self.uuid = meta("uuid") or uuid.uuid4().hex
+        self.root_inode = int(meta("root_inode") or 0)
+        self._born = meta("born_inode") or "0"
+        self.root_was_mount = meta("root_was_mount") == "1"
+        last = int(meta("ceiling") or 0)
+        self.clock = Clock(last, self._reserve, self.lock)
+        if self.is_new:
+            self._save(version=_VERSION, uuid=self.uuid, root=os.fsencode(self._root).hex(), boot=_boot_id())
+            self._save(floor=self.clock.next())
+        self._save(closed=0, boot=_boot_id())
+        self.journal = Journal(self._db, int(meta("floor") or 0), journal_entries)
+
+    def _connect(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA cache_size=-8000")
+        self._db.execute("PRAGMA journal_size_limit=16000000")
+        self._db.executescript(_SCHEMA)
+
+    def _usable(self) -> bool:
+        if self._meta("uuid") is None:
+            return True
+        same = self._meta("version") == str(_VERSION) and self._meta("root") == os.fsencode(self._root).hex()
+        return same and (self._meta("closed") == "1" or self._meta("boot") == _boot_id())
+
+    def _meta(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _save(self, **values: object) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?,?)", [(k, str(v)) for k, v in values.items()])
+
+    def _reserve(self, ceiling: int) -> None:
+        self._save(ceiling=ceiling)
+
+    def set_root(self, inode: int, is_mount: bool) -> None:
+        """
+        Note which directory the positions of this incarnation belong to.
+        """
+        self.root_inode = inode
+        self.root_was_mount = is_mount
+        self._save(root_inode=inode, root_was_mount=int(is_mount))
+        if self._born == "0":
+            self._born = str(inode)
+            self._save(born_inode=inode)
+
+    @property
+    def incarnation(self) -> str:
+        """
+        Name what positions belong to: this index and the directory it was begun for.
+        """
+        return f"{self.uuid}:{self._born}"
+
+    def start_anew(self) -> None:
+        """
+        Forget everything: a new incarnation.
+        """
+        self._db.executescript("DELETE FROM dirs; DELETE FROM buckets; DELETE FROM journal;")
+        self._hot.clear()
+        self._hot_entries = 0
+        self._changed.clear()
+        self.uuid = uuid.uuid4().hex
+        floor = self.clock.next()
+        self._born = "0"
+        self._save(uuid=self.uuid, floor=floor, born_inode=0)
+        self.journal.forget(floor)
+        self.is_new = True
+
+    @property
+    def replay_from(self) -> int | None:
+        """
+        The position from which sent changes are still to be sent again; None when none are.
+
+        Kept on disk: the consumer's checkpoint moves on while they are sent, and does not tell after a restart.
+        """
+        with self.lock:
+            found = self._meta("replay_from")
+            return None if found in (None, "") else int(found or 0)
+
+    @replay_from.setter
+    def replay_from(self, position: int | None) -> None:
+        with self.lock:
+            self._save(replay_from="" if position is None else position)
+
+    def is_empty(self) -> bool:
+        """
+        Tell whether nothing was sent yet.
+        """
+        return not self._changed and self._db.execute("SELECT 1 FROM dirs LIMIT 1").fetchone() is None
+
+    # One directory
+
+    def _dir(self, path: str) -> _Dir | None:
+        hot = self._hot
+        if path in hot:
+            hot.move_to_end(path)
+            return hot[path]
+        found = self._db.execute("SELECT buckets, complete, blob FROM dirs WHERE path=?", (path,)).fetchone()
+        entry = None
+        if found is not None:
+            entry = _Dir(found[0], bool(found[1]))
+            if entry.count == 1:
+                entry.buckets[0] = _decode(found[2])
+                entry.entries = len(entry.buckets[0])
+                self._hot_entries += entry.entries
+        hot[path] = entry
+        return entry
+
+    def _bucket(self, path: str, entry: _Dir, name: str) -> int:
+        if entry.count == 1:
+            return 0
+        number = crc32(name.encode()) % entry.count
+        if number not in entry.buckets:
+            self._load_bucket(path, entry, number)
+        return number
+
+    def _load_bucket(self, path: str, entry: _Dir, number: int) -> None:
+        found = self._db.execute("SELECT blob FROM buckets WHERE path=? AND bucket=?", (path, number)).fetchone()
+        sigs = {} if found is None else _decode(found[0])
+        entry.buckets[number] = sigs
+        entry.entries += len(sigs)
+        self._hot_entries += len(sigs)
+
+    def is_known(self, path: str) -> bool:
+        """
+        Tell whether anything is recorded of a directory's children.
+        """
+        return self._dir(path) is not None
+
+    def is_complete(self, path: str) -> bool:
+        """
+        Tell whether all of a directory's children were sent.
+        """
+        entry = self._dir(path)
+        return entry is not None and entry.complete
+
+    def get(self, path: str, name: str) -> Signature | None:
+        """
+        Return what was sent of one child; None when nothing was.
+        """
+        entry = self._dir(path)
+        if entry is None:
+            return None
+        return entry.buckets[self._bucket(path, entry, name)].get(name)
+
+    def children(self, path: str) -> dict[str, Signature]:
+        """
+        Return what was sent of all children: a copy.
+        """
+        entry = self._dir(path)
+        if entry is None:
+            return {}
+        if entry.count == 1:
+            return dict(entry.buckets[0])
+        found: dict[str, Signature] = {}
+        for number, blob in self._db.execute("SELECT bucket, blob FROM buckets WHERE path=?", (path,)):
+            if number not in entry.buckets:
+                found.update(_decode(blob))
+        for sigs in entry.buckets.values():
+            found.update(sigs)
+        return found
+
+    def packed(self, path: str) -> list[bytes] | None:
+        """
+        Return the blobs of a complete directory as they are on disk; None when it is not complete or has changes in memory.
+        """
+        if path in self._changed:
+            return None
+        found = self._db.execute("SELECT buckets, complete, blob FROM dirs WHERE path=?", (path,)).fetchone()
+        if found is None or not found[1]:
+            return None
+        if found[0] == 1:
+            return [found[2]]
+        blobs = [_encode({})] * found[0]
+        for number, blob in self._db.execute("SELECT bucket, blob FROM buckets WHERE path=?", (path,)):
+            blobs[number] = blob
+        return blobs
+
+    def create(self, path: str) -> None:
+        """
+        Record a new directory as complete and without children: all it has is still to be sent live.
+        """
+        entry = self._dir(path)
+        if entry is None:
+            entry = self._hot[path] = _Dir(1, True)
+            entry.buckets[0] = {}
+            entry.dirty.add(0)
+        entry.complete = True
+        self._changed.add(path)
+
+    def put(self, path: str, name: str, sig: Signature) -> None:
+        """
+        Record that a child was sent. A directory that was unknown becomes partial.
+        """
+        entry = self._dir(path)
+        if entry is None:
+            entry = self._hot[path] = _Dir(1, False)
+            entry.buckets[0] = {}
+        number = self._bucket(path, entry, name)
+        sigs = entry.buckets[number]
+        if name not in sigs:
+            entry.entries += 1
+            self._hot_entries += 1
+        sigs[name] = sig
+        entry.dirty.add(number)
+        self._changed.add(path)
+        if len(sigs) > 2 * BUCKET_ENTRIES:
+            self._split(path, entry)
+
+    def _split(self, path: str, entry: _Dir) -> None:
+        everything = self.children(path)
+        count = bucket_count(2 * len(everything))
+        entry.count = count
+        entry.buckets = {number: {} for number in range(count)}
+        for name, sig in everything.items():
+            entry.buckets[crc32(name.encode()) % count][name] = sig
+        self._hot_entries += len(everything) - entry.entries
+        entry.entries = len(everything)
+        entry.dirty = set(range(count))
+
+    def drop(self, path: str, name: str) -> None:
+        """
+        Record that a child is no longer there.
+        """
+        entry = self._dir(path)
+        if entry is None:
+            return
+        number = self._bucket(path, entry, name)
+        if entry.buckets[number].pop(name, None) is not None:
+            entry.entries -= 1
+            self._hot_entries -= 1
+            entry.dirty.add(number)
+            self._changed.add(path)
+
+    def has_below(self, path: str) -> bool:
+        """
+        Tell whether anything is recorded of a path's children or below.
+        """
+        below = path + "/"
+        if any(other == path or other.startswith(below) for other in self._changed):
+            return True
+        if path in self._removed:
+            return False
+        return (
+            self._db.execute(
+                "SELECT 1 FROM dirs WHERE path=? OR (path>? AND path<?) LIMIT 1", (path, below, path + "0")
+            ).fetchone()
+            is not None
+        )
+
+    def remove_tree(self, path: str) -> Iterator[str]:
+        """
+        Forget a directory's children and all below; yield the paths of all that was recorded there.
+
+        Directories are found by their path and not from parent to child, so that a removal that was cut short by a
+        crash is completed by the next one.
+        """
+        if path:
+            below = (path + "/", path + "0")  # "0" is what follows "/"
+            found = self._db.execute(
+                "SELECT path FROM dirs WHERE path=? OR (path>? AND path<?) ORDER BY path DESC", (path, *below)
+            )
+            dirs = dict.fromkeys(row[0] for row in found)
+            dirs.update(dict.fromkeys(p for p in self._changed if p == path or p.startswith(below[0])))
+        else:
+            dirs = dict.fromkeys(row[0] for row in self._db.execute("SELECT path FROM dirs ORDER BY path DESC"))
+            dirs.update(dict.fromkeys(self._changed))
+            dirs.pop(SELF, None)
+        for here in dirs:
+            if self._dir(here) is None:
+                continue
+            for name in self.children(here):
+                yield join(here, name)
+            entry = self._hot.get(here)
+            if entry is not None:
+                self._hot_entries -= entry.entries
+            self._hot[here] = None
+            self._changed.discard(here)
+            self._removed.append(here)
+
+    # Transactions
+
+    def store_packed(self, dirs: list[tuple[str, list[bytes]]]) -> None:
+        """
+        Record directories as a snapshot read them, complete, from packed buckets, in one transaction.
+
+        None of them may have changes in memory that are not committed.
+        """
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            heads = []
+            for path, blobs in dirs:
+                entry = self._hot.pop(path, None)
+                if entry is not None:
+                    self._hot_entries -= entry.entries
+                    if entry.count > 1:
+                        db.execute("DELETE FROM buckets WHERE path=?", (path,))
+                many = len(blobs) > 1
+                heads.append((path, len(blobs), 1, None if many else blobs[0]))
+                if many:
+                    db.executemany(
+                        "INSERT OR REPLACE INTO buckets VALUES(?,?,?)",
+                        [(path, number, blob) for number, blob in enumerate(blobs)],
+                    )
+            db.executemany("INSERT OR REPLACE INTO dirs VALUES(?,?,?,?)", heads)
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+
+    def commit(self, sent: list[tuple[int, list[str]]] = []) -> None:  # noqa: B006 - never changed
+        """
+        Write what changed, and what is about to be sent, in one transaction.
+
+        Args:
+            sent: Position and paths of each event.
+        """
+        if not (self._changed or self._removed or sent):
+            return
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for path in self._removed:
+                db.execute("DELETE FROM dirs WHERE path=?", (path,))
+                db.execute("DELETE FROM buckets WHERE path=?", (path,))
+            for path in self._changed:
+                self._write(path)
+            self.journal.append(sent)
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            self.reset()
+            raise
+        for path in self._changed:
+            entry = self._hot.get(path)
+            if entry is not None:
+                entry.dirty.clear()
+        self._removed.clear()
+        self._changed.clear()
+        if self._hot_entries > _HOT_ENTRIES or len(self._hot) > 4096:
+            self._cool()
+
+    def reset(self) -> None:
+        """
+        Let go of what was not committed: the index is again what it is on disk.
+        """
+        self._hot.clear()
+        self._hot_entries = 0
+        self._changed.clear()
+        self._removed.clear()
+
+    def _write(self, path: str) -> None:
+        entry = self._hot[path]
+        if entry is None:
+            return
+        if entry.count == 1:
+            row = (path, 1, entry.complete, _encode(entry.buckets[0]))
+            self._db.execute("INSERT OR REPLACE INTO dirs VALUES(?,?,?,?)", row)
+            return
+        self._db.execute("INSERT OR REPLACE INTO dirs VALUES(?,?,?,NULL)", (path, entry.count, entry.complete))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO buckets VALUES(?,?,?)",
+            [(path, number, _encode(entry.buckets[number])) for number in entry.dirty],
+        )
+
+    def _cool(self) -> None:
+        while self._hot and (self._hot_entries > _HOT_ENTRIES // 2 or len(self._hot) > 2048):
+            _, entry = self._hot.popitem(last=False)
+            if entry is not None:
+                self._hot_entries -= entry.entries
+
+    def close(self) -> None:
+        """
+        Close in good order: the next run goes on from the position handed out last. May be called twice.
+        """
+        with self.lock:
+            if self._lock_fd < 0:
+                return
+            self.commit()
+            self._save(closed=1, ceiling=self.clock.last)
+            self._db.close()
+            os.close(self._lock_fd)
+            self._lock_fd = -1
