@@ -1,0 +1,3 @@
+"""
+The `fustor` command: up, down, tree, search, stats, tail, status and doctor.
+"""

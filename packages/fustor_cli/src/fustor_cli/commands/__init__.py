@@ -1,0 +1,3 @@
+"""
+One module per command. Each is imported only when its command runs.
+"""

@@ -1,0 +1,3 @@
+"""
+The local set of services: what `fustor up` starts, watches and stops.
+"""

@@ -1,0 +1,125 @@
+"""
+What `fustor up` remembers from run to run, in `<config root>/fustor-up.json` (mode 0600: it holds the admin password
+and the API key).
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from fustor_cli.local.layout import Layout
+from fustor_common import atomicfile
+from fustor_core.errors import ConfigError
+
+DEFAULT_PORT_BASE = 8100
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """
+    Where the three services listen, on the loopback address.
+    """
+
+    agent: int = DEFAULT_PORT_BASE
+    registry: int = DEFAULT_PORT_BASE + 1
+    fusion: int = DEFAULT_PORT_BASE + 2
+
+    @classmethod
+    def from_base(cls, base: int) -> Ports:
+        """
+        Return three ports in a row.
+        """
+        return cls(base, base + 1, base + 2)
+
+    def of(self, service: str) -> int:
+        """
+        Return the port of a service.
+        """
+        port: int = getattr(self, service)
+        return port
+
+    def url(self, service: str) -> str:
+        """
+        Return the address of a service.
+        """
+        return f"http://127.0.0.1:{self.of(service)}"
+
+
+class KnownPath(msgspec.Struct):
+    """
+    A directory that was given to `fustor up`. `entries`: how many it had when last looked at, for the progress bar.
+    """
+
+    sync: str
+    entries: int | None = None
+
+
+class UpState(msgspec.Struct):
+    """
+    The whole memory.
+    """
+
+    version: int = 1
+    ports: Ports = msgspec.field(default_factory=Ports)
+    admin_name: str = "admin"
+    admin_password: str = ""
+    datastore_id: int | str | None = None
+    datastore_name: str = "local"
+    key_id: int | str | None = None
+    key: str | None = None
+    paths: dict[str, KnownPath] = {}
+
+
+def load(layout: Layout) -> UpState | None:
+    """
+    Read the memory; None before the first run.
+
+    Raises:
+        ConfigError: The file can't be read.
+    """
+    try:
+        return msgspec.json.decode(layout.state.read_bytes(), type=UpState)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.DecodeError) as exc:
+        raise ConfigError(
+            f"{str(layout.state)!r} can't be read: {exc}",
+            hint="correct it, or move it away; `fustor up` then makes a new key (data stays)",
+            context={"path": str(layout.state)},
+        ) from exc
+
+
+def save(layout: Layout, state: UpState) -> None:
+    """
+    Write the memory, readable by its owner only.
+    """
+    write_private(layout.state, msgspec.json.format(msgspec.json.encode(state), indent=2))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """
+    Replace a file that only its owner may read.
+
+    Raises:
+        ConfigError: It can't be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists():
+            path.chmod(0o600)
+        atomicfile.write_bytes(path, data, mode=0o600)
+    except OSError as exc:
+        raise ConfigError(
+            f"{str(path)!r} can't be written: {exc.strerror}",
+            hint="make room on the disk, or make the folder writable for this user",
+            context={"path": str(path)},
+        ) from exc
+
+
+def new_password() -> str:
+    """
+    Return a random password of 144 bits.
+    """
+    return secrets.token_urlsafe(18)

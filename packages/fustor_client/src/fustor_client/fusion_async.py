@@ -1,0 +1,155 @@
+"""
+The asynchronous client of Fusion: trees, search, totals, tables, and the live stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Unpack
+
+import httpx
+
+from fustor_client import calls, models
+from fustor_client.base_async import AsyncBaseClient
+from fustor_client.calls import Call, SearchParams, TreeParams
+from fustor_client.faults import error_from, unreachable
+from fustor_client.live import IDLE_S, Reconnect, SseReader
+from fustor_core.errors import ConnectionLost, OverloadedError
+
+
+class AsyncFusionClient(AsyncBaseClient):
+    """
+    Queries one datastore: the one that the key opens.
+
+    Every method raises the `FustorError` that Fusion answered with, `ConnectionLost` when it can't be reached.
+
+    Args:
+        url: Address of Fusion.
+        key: API key with the scope `read`.
+        timeout_s: How long an answer may take, seconds.
+        client: An httpx client to use instead of an own one; it is not closed.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout_s: float = 30.0, client: httpx.AsyncClient | None = None) -> None:
+        super().__init__(url, timeout_s=timeout_s, client=client)
+        self._headers["X-API-Key"] = key
+
+    async def trees(self) -> list[models.Tree]:
+        """
+        Return the trees of the datastore.
+        """
+        return (await self._send(calls.trees())).rows
+
+    async def tree(self, path: str | None = None, **params: Unpack[TreeParams]) -> models.FileEntry:
+        """
+        Return a directory with its children, nested down to `depth`; `next` of the answer is the cursor of what follows.
+        """
+        return await self._send(calls.tree(path, params))
+
+    async def entry(self, path: str, *, tree: str | None = None) -> models.FileEntry:
+        """
+        Return one entry.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return await self._send(calls.entry(path, tree))
+
+    async def search(self, q: str, **params: Unpack[SearchParams]) -> models.Page[models.FileEntry]:
+        """
+        Return one page of the entries that match.
+        """
+        return await self._send(calls.search(q, params))
+
+    async def search_all(self, q: str, **params: Unpack[SearchParams]) -> AsyncIterator[models.FileEntry]:
+        """
+        Yield every entry that matches, up to `limit` (no limit by default), page by page.
+        """
+        left = params.get("limit")
+        while True:
+            params["limit"] = 1000 if left is None else min(left, 1000)
+            page = await self.search(q, **params)
+            rows = page.rows if left is None else page.rows[:left]
+            for row in rows:
+                yield row
+            left = None if left is None else left - len(rows)
+            if page.next is None or left == 0:
+                return
+            params["cursor"] = page.next
+
+    async def stats(self, path: str | None = None, *, tree: str | None = None) -> models.Stats:
+        """
+        Return the totals of a directory.
+        """
+        return await self._send(calls.stats(path, tree))
+
+    async def syncs(self) -> list[models.SyncInfo]:
+        """
+        Return the syncs that feed the datastore.
+        """
+        return await self._send(calls.syncs())
+
+    async def tables(self) -> list[models.TableInfo]:
+        """
+        Return the tables of the datastore.
+        """
+        return (await self._send(calls.tables())).rows
+
+    async def rows(self, task_id: str, schema: str, table: str, **params: Any) -> models.Page[dict[str, Any]]:
+        """
+        Return one page of rows. Takes `where` (a list of `column:op:value`), `order`, `limit`, `cursor`.
+        """
+        return await self._send(calls.rows(task_id, schema, table, params))
+
+    async def row(self, task_id: str, schema: str, table: str, key: Any) -> dict[str, Any]:
+        """
+        Return the row with this key (a list for a key of several columns).
+        """
+        return await self._send(calls.row(task_id, schema, table, key))
+
+    async def live(
+        self, *, table: str | None = None, path: str | None = None, reconnect: Reconnect | None = None
+    ) -> AsyncIterator[models.Change | models.Lost]:
+        """
+        Yield changes as they are stored, for ever. A broken connection is made anew and told by a `Lost` without a count.
+
+        Args:
+            table: Only this table.
+            path: Only what is below this path.
+            reconnect: The waits between tries.
+
+        Raises:
+            FustorError: Fusion refuses (a wrong key), or the first connection fails.
+        """
+        waits = reconnect or Reconnect()
+        target = Call[None]("GET", "/views/live", None, {"table": table, "path": path}).target()
+        headers = {**self._headers, "Accept": "text/event-stream"}
+        connected = False
+        while True:
+            failure: ConnectionLost | OverloadedError | None = None
+            reader = SseReader(self.url + target)
+            try:
+                async for line in self._lines(target, headers):
+                    connected = True
+                    waits.reset()
+                    told = reader.feed(line)
+                    if told is not None:
+                        yield told
+            except (ConnectionLost, OverloadedError) as exc:
+                if not connected:
+                    raise
+                failure = exc
+            await asyncio.sleep(waits.wait_s(failure))
+            yield models.Lost(None)
+
+    async def _lines(self, target: str, headers: dict[str, str]) -> AsyncIterator[str]:
+        timeout = httpx.Timeout(10, read=IDLE_S)
+        try:
+            async with self._client.stream("GET", self.url + target, headers=headers, timeout=timeout) as answer:
+                if answer.status_code >= 300:
+                    raise error_from(answer.status_code, answer.headers, await answer.aread(), self.url + target)
+                async for line in answer.aiter_lines():
+                    yield line
+        except (httpx.TransportError, httpx.InvalidURL) as exc:
+            raise unreachable(self.url, exc) from exc
