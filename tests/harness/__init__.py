@@ -1,0 +1,3 @@
+"""
+What end-to-end tests and benchmarks run on: the three real services as processes, and trees to compare.
+"""
