@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""
+A large tree through the three real services, durable in SQLite: time to queryable, memory, live latency and query latency.
+
+    uv run python benchmarks/fs/run.py --files 300000 --write
+
+Prints a Markdown table of what it measured, beside `find`, a bare os.scandir + stat walk and plocate where it is installed; --write puts it into benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import measure
+import psutil
+import tree
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from harness.stack import Stack, wait_for  # noqa: E402 - the tests' harness is not installed
+
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+BEGIN, END = "<!-- fs: begin -->", "<!-- fs: end -->"
+QUERIES = 300
+BACKFILL_TIMEOUT_S = 600.0
+
+
+class Bench:
+    """
+    One run: the tree, the services, and the rows of the table.
+    """
+
+    def __init__(self, folder: Path, files: int, live: int) -> None:
+        self.folder = folder
+        self.live = live
+        self.rows: list[tuple[str, str]] = []
+        self.tree = folder / "tree"
+        begun = time.perf_counter()
+        self.files, self.dirs = tree.build(self.tree, files)
+        print(
+            f"tree of {self.files} files in {self.dirs} folders made in {time.perf_counter() - begun:.1f} s",
+            file=sys.stderr,
+        )
+        self.stack = Stack(folder / "stack", self.tree)
+        self.chance = random.Random(2)
+        self.serial = 0
+
+    def row(self, what: str, figure: str) -> None:
+        self.rows.append((what, figure))
+        print(f"{what}: {figure}", file=sys.stderr)
+
+    def bare(self) -> None:
+        """
+        What others need to look at the same tree.
+        """
+        taken = measure.best_of(lambda: measure.find_printf(self.tree))
+        self.row("`find -printf` of the whole tree", f"{taken:.2f} s, {self.files / taken:,.0f} files/s")
+        taken = measure.best_of(lambda: measure.bare_walk(self.tree))
+        self.row("bare `os.scandir` + `stat` walk", f"{taken:.2f} s, {self.files / taken:,.0f} files/s")
+        updatedb, plocate = shutil.which("updatedb"), shutil.which("plocate")
+        if updatedb and plocate:
+            database = self.folder / "plocate.db"
+            command = [
+                updatedb,
+                "-l",
+                "0",
+                "-U",
+                str(self.tree),
+                "-o",
+                str(database),
+                "--prunepaths",
+                "",
+                "--prunefs",
+                "",
+            ]
+            taken = measure.best_of(lambda: subprocess.run(command, check=True), 1)
+            self.row("plocate: index", f"{taken:.2f} s, {self.files / taken:,.0f} files/s")
+            query = [plocate, "-d", str(database), "_0001234"]
+            p50, p99 = measure.time_calls(lambda _: subprocess.run(query, check=True, stdout=subprocess.DEVNULL), 50)
+            self.row("plocate: substring search (starts a process), p50 / p99", f"{p50:.1f} / {p99:.1f} ms")
+
+    def backfill(self) -> None:
+        """
+        From the start of the sync until the last file is found, all three services running.
+        """
+        stack = self.stack
+        stack.registry.start()
+        stack.key = stack.provision("bench")
+        stack.fusion.start()
+        stack.write_agent_config(sync_disabled=True)
+        stack.agent.start()
+        client = measure.Client(stack.fusion.port, stack.key)
+        last_names = self.sample_names()
+        with self.memory() as memory:
+            begun = time.perf_counter()
+            stack.enable_sync()
+
+            def counted() -> bool:
+                try:
+                    stats = client.get("/views/fs/stats", path="")
+                except RuntimeError:
+                    return False  # before the first row there is no tree to ask about
+                return bool(stats["files"] == self.files and stats["dirs"] == self.dirs)
+
+            wait_for(
+                "every file is counted", counted, timeout_s=BACKFILL_TIMEOUT_S, every_s=0.02, on_timeout=stack.tails
+            )
+            in_stats = time.perf_counter() - begun
+            for name in last_names:
+                found = client.get("/views/fs/search", q=name, mode="substring", limit=5)["rows"]
+                if [row["name"] for row in found] != [name]:
+                    raise RuntimeError(f"{name!r} is counted and not found by the search: {found}")
+            in_search = time.perf_counter() - begun
+            stack.wait_snapshot_ended()
+            ended = time.perf_counter() - begun
+        client.close()
+        self.row(
+            "start of the sync to last file in the totals", f"{in_stats:.2f} s, {self.files / in_stats:,.0f} files/s"
+        )
+        self.row(
+            "... and found by search (20 names asked)", f"{in_search:.2f} s, {self.files / in_search:,.0f} files/s"
+        )
+        self.row("... and the snapshot ended and swept", f"{ended:.2f} s, {self.files / ended:,.0f} files/s")
+        for name in ("agent", "fusion", "registry"):
+            self.row(
+                f"{name}: RSS with children, peak / after the snapshot",
+                f"{memory.peak_mib[name]:.0f} / {memory.last_mib[name]:.0f} MiB",
+            )
+        size = sum(file.stat().st_size for file in stack.fusion.folder.rglob("*.db*"))
+        self.row("Fusion's store on disk", f"{size / 2**20:.0f} MiB, {size / self.files:.0f} bytes a file")
+
+    def memory(self) -> measure.MemoryWatch:
+        return measure.MemoryWatch(
+            {service.name: service.process.pid for service in self.stack.services if service.process}
+        )
+
+    def sample_names(self) -> list[str]:
+        """
+        Names spread over the tree, from the folders that a walk meets last too.
+        """
+        folders = sorted(str(path) for path, _, files in os.walk(self.tree) if files)
+        chosen = [*self.chance.sample(folders, min(17, len(folders))), *folders[-3:]]
+        return [
+            self.chance.choice(sorted(entry.name for entry in os.scandir(folder) if entry.is_file()))
+            for folder in chosen
+        ]
+
+    def queries(self) -> None:
+        """
+        Time the questions people ask.
+        """
+        client = measure.Client(self.stack.fusion.port, self.stack.key)
+        folders = [
+            str(Path(path).relative_to(self.tree)) for path, _, files in os.walk(self.tree) if 0 < len(files) < 100
+        ]
+        self.chance.shuffle(folders)
+        numbers = [f"_{self.chance.randrange(self.files):07}" for _ in range(QUERIES)]
+        questions: tuple[tuple[str, Callable[[int], object]], ...] = (
+            ("list a directory", lambda n: client.get("/views/fs/tree", path=folders[n % len(folders)])),
+            ("one entry", lambda n: client.get("/views/fs/entry", path=folders[n % len(folders)])),
+            ("substring search, one hit", lambda n: client.get("/views/fs/search", q=numbers[n % QUERIES], limit=100)),
+            ("substring search, no hit", lambda n: client.get("/views/fs/search", q=f"nothing-like-{n}", limit=100)),
+            ("substring search, first 100 of many", lambda _: client.get("/views/fs/search", q="sample_00", limit=100)),
+            ("glob search `*.h5`, first 100", lambda _: client.get("/views/fs/search", q="*.h5", limit=100)),
+            ("statistics of the root, with totals", lambda _: client.get("/views/fs/stats", path="")),
+            (
+                "statistics of a directory, with totals",
+                lambda n: client.get("/views/fs/stats", path=folders[n % len(folders)].split("/")[0]),
+            ),
+        )
+        for what, call in questions:
+            p50, p99 = measure.time_calls(call, QUERIES)
+            self.row(f"query: {what}, p50 / p99", f"{p50:.2f} / {p99:.2f} ms")
+        client.close()
+
+    def live_latency(self, when: str, before_each: Callable[[], object]) -> None:
+        """
+        From the close of a new file until each view shows it.
+        """
+        client = measure.Client(self.stack.fusion.port, self.stack.key)
+        folder = self.tree / tree.PROJECTS[0] / "live"
+        folder.mkdir(exist_ok=True)
+        shown = str(folder.relative_to(self.tree))
+
+        def make() -> None:
+            self.serial += 1
+            (folder / f"live-{self.serial:07}.dat").write_bytes(b"now")
+
+        def name() -> str:
+            return f"live-{self.serial:07}.dat"
+
+        make()
+        wait_for("the folder is there", lambda: client.get("/views/fs/search", q=name())["rows"], every_s=0.01)
+        views: tuple[tuple[str, Callable[[], bool]], ...] = (
+            (
+                "tree",
+                lambda: any(
+                    child["name"] == name()
+                    for child in client.get("/views/fs/tree", path=shown, newer=0, limit=10_000)["children"]
+                ),
+            ),
+            ("search", lambda: bool(client.get("/views/fs/search", q=name())["rows"])),
+            ("stats", lambda: bool(client.get("/views/fs/stats", path=shown)["own"]["files"] == self.serial)),
+        )
+        for view, seen in views:
+            taken = []
+            for _ in range(self.live):
+                before_each()
+                taken.append(measure.visible_after(make, seen))
+            p50, p99 = measure.quantiles(taken)
+            self.row(
+                f"live, {when}: close to visible in {view}, p50 / p99 (n={len(taken)})", f"{p50:.1f} / {p99:.1f} ms"
+            )
+        client.close()
+
+    def close(self) -> None:
+        self.stack.close()
+
+
+def facts() -> list[str]:
+    """
+    Say on what this was measured.
+    """
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    memory = psutil.virtual_memory().total / 2**30
+    return [
+        f"Measured {datetime.now(UTC):%Y-%m-%d} at commit `{commit}`: {os.cpu_count()} cores, {memory:.0f} GiB, {platform.freedesktop_os_release().get('PRETTY_NAME', platform.system())}, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; load average at the start {os.getloadavg()[0]:.1f}.",
+    ]
+
+
+def table(title: str, said: list[str], rows: list[tuple[str, str]]) -> str:
+    """
+    Write the results as Markdown.
+    """
+    lines = [
+        f"## {title}",
+        "",
+        *said,
+        "",
+        "| what | measured |",
+        "|---|---|",
+        *(f"| {what} | {figure} |" for what, figure in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """
+    Put the section into benchmarks/RESULTS.md, in place of the one before.
+    """
+    old = (
+        RESULTS.read_text("utf-8")
+        if RESULTS.exists()
+        else f"# Results\n\nWritten by the benchmarks themselves; nothing here was typed in.\n\n{BEGIN}\n{END}\n"
+    )
+    head, _, rest = old.partition(BEGIN)
+    RESULTS.write_text(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}", "utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Run the command line; return the exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=300_000)
+    parser.add_argument(
+        "--live", type=int, default=200, help="files created for each live latency (default %(default)s)"
+    )
+    parser.add_argument(
+        "--where", type=Path, default=None, help="folder to work in (default: the system's temporary folder)"
+    )
+    parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS.relative_to(ROOT)}")
+    given = parser.parse_args(argv)
+
+    said = facts()
+    with tempfile.TemporaryDirectory(prefix="fustor-bench-", dir=given.where) as name:
+        kind = subprocess.run(
+            ["stat", "-f", "-c", "%T", name], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        bench = Bench(Path(name), given.files, given.live)
+        try:
+            bench.bare()
+            bench.backfill()
+            bench.queries()
+            bench.live_latency("idle", lambda: None)
+            bench.live_latency("during a snapshot", bench.stack.ask_snapshot)
+        finally:
+            bench.close()
+    text = table(f"A tree of {bench.files:,} files in {bench.dirs:,} folders, on {kind}", said, bench.rows)
+    print(text)
+    if given.write:
+        write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
