@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from fustor_fusion.views.fs.filters import FileType, Filters, Order, Sort
 from fustor_fusion.views.fs.listing import Listing, count_rows, list_directory
@@ -21,6 +21,7 @@ from fustor_fusion.views.fs.places import find_entry, find_one, find_place
 from fustor_fusion.views.fs.search import Query as SearchQuery
 from fustor_fusion.views.fs.search import search
 from fustor_fusion.views.fs.stats import directory_stats, tree_rows
+from fustor_fusion.views.query_string import Params, describe_query, read_query
 
 if TYPE_CHECKING:
     from fustor_fusion.views.fs.view import FsView
@@ -31,19 +32,51 @@ _INT64: Final = 2**63 - 1
 
 _encoder = msgspec.json.Encoder()
 
-Number = Annotated[int | None, Query(ge=-_INT64, le=_INT64)]
-TreeName = Annotated[str | None, Query(description="Id of the sync that sends the tree")]
-Cursor = Annotated[str | None, Query(description="`next` of the answer before")]
+Number = Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=_MOST, description="Most entries in the answer")]
+TreeName = Annotated[str | None, msgspec.Meta(description="Id of the sync that sends the tree")]
+TreePath = Annotated[str, msgspec.Meta(description="Below the root, or absolute on the source's machine")]
+Cursor = Annotated[str | None, msgspec.Meta(description="`next` of the answer before")]
 
 
-def _filters(
-    type: Annotated[FileType | None, Query()] = None,  # noqa: A002  # the name in the query
-    min_size: Number = None,
-    max_size: Number = None,
-    newer: Number = None,
-    older: Number = None,
-) -> Filters:
-    return Filters(type, min_size, max_size, newer, older)
+class _Place(Params, kw_only=True):
+    tree: TreeName = None
+    path: TreePath = ""
+
+
+class _Entry(Params, kw_only=True):
+    path: TreePath
+    tree: TreeName = None
+
+
+class _Filtered(_Place, kw_only=True):
+    type: FileType | None = None
+    min_size: Annotated[Number | None, msgspec.Meta(description="Bytes")] = None
+    max_size: Annotated[Number | None, msgspec.Meta(description="Bytes")] = None
+    newer: Annotated[Number | None, msgspec.Meta(description="Modified after, nanoseconds since 1970")] = None
+    older: Annotated[Number | None, msgspec.Meta(description="Modified before, nanoseconds since 1970")] = None
+
+    def filters(self) -> Filters:
+        return Filters(self.type, self.min_size, self.max_size, self.newer, self.older)
+
+
+class _Listing(_Filtered, kw_only=True):
+    depth: Annotated[int, msgspec.Meta(ge=1, le=1000, description="Levels below the directory")] = 1
+    limit: Limit = 1000
+    cursor: Cursor = None
+    sort: Sort = "name"
+    order: Order = "asc"
+
+
+class _Search(_Filtered, kw_only=True):
+    q: Annotated[str, msgspec.Meta(description="What to look for")]
+    mode: Mode = "auto"
+    where: Where = msgspec.field(default="auto", name="in")
+    sort: Sort | None = None
+    order: Order = "asc"
+    limit: Limit = 100
+    cursor: Cursor = None
+    case: bool = False
 
 
 def build_router(resolve: Callable[..., FsView]) -> APIRouter:
@@ -52,71 +85,55 @@ def build_router(resolve: Callable[..., FsView]) -> APIRouter:
     """
     router = APIRouter(prefix="/fs", tags=["fs"])
     view_of = Depends(resolve)
-    filters_of = Depends(_filters)
 
     @router.get("/trees")
     async def get_trees(view: Any = view_of) -> Response:
         with view.database.read() as conn:
             return _answer({"rows": tree_rows(conn)})
 
-    @router.get("/tree")
-    async def get_tree(
-        view: Any = view_of,
-        tree: TreeName = None,
-        path: str = "",
-        depth: Annotated[int, Query(ge=1, le=1000)] = 1,
-        limit: Annotated[int, Query(ge=1, le=_MOST)] = 1000,
-        cursor: Cursor = None,
-        sort: Sort = "name",
-        order: Order = "asc",
-        filters: Any = filters_of,
-    ) -> Response:
+    @router.get("/tree", openapi_extra=describe_query(_Listing))
+    async def get_tree(request: Request, view: Any = view_of) -> Response:
+        asked = read_query(request, _Listing)
+
         def work() -> Response:
             with view.database.read() as conn:
                 return _answer(list_directory(conn, listing))
 
         with view.database.read() as conn:
-            chosen, path = find_one(conn, tree, path)
-            listing = Listing(chosen, path, depth, limit, cursor, sort, order, filters)
-            if depth == 1 and count_rows(conn, chosen, path) <= _SHORT_ROWS:
+            chosen, path = find_one(conn, asked.tree, asked.path)
+            listing = Listing(
+                chosen, path, asked.depth, asked.limit, asked.cursor, asked.sort, asked.order, asked.filters()
+            )
+            if asked.depth == 1 and count_rows(conn, chosen, path) <= _SHORT_ROWS:
                 return _answer(list_directory(conn, listing))
         return await run_sync(work)
 
-    @router.get("/entry")
-    async def get_entry(path: str, view: Any = view_of, tree: TreeName = None) -> Response:
+    @router.get("/entry", openapi_extra=describe_query(_Entry))
+    async def get_entry(request: Request, view: Any = view_of) -> Response:
+        asked = read_query(request, _Entry)
         with view.database.read() as conn:
-            chosen, path = find_one(conn, tree, path)
+            chosen, path = find_one(conn, asked.tree, asked.path)
             return _answer(find_entry(conn, chosen, path))
 
-    @router.get("/stats")
-    async def get_stats(view: Any = view_of, tree: TreeName = None, path: str = "") -> Response:
+    @router.get("/stats", openapi_extra=describe_query(_Place))
+    async def get_stats(request: Request, view: Any = view_of) -> Response:
+        asked = read_query(request, _Place)
         with view.database.read() as conn:
-            chosen, path = find_one(conn, tree, path)
+            chosen, path = find_one(conn, asked.tree, asked.path)
             return _answer(directory_stats(conn, chosen, path))
 
-    @router.get("/search")
-    async def get_search(
-        q: str,
-        view: Any = view_of,
-        mode: Mode = "auto",
-        where: Annotated[Where, Query(alias="in")] = "auto",
-        tree: TreeName = None,
-        path: str = "",
-        sort: Sort | None = None,
-        order: Order = "asc",
-        limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
-        cursor: Cursor = None,
-        case: bool = False,
-        filters: Any = filters_of,
-    ) -> Response:
-        pattern = parse(q, mode, where, case)
+    @router.get("/search", openapi_extra=describe_query(_Search))
+    async def get_search(request: Request, view: Any = view_of) -> Response:
+        asked = read_query(request, _Search)
+        pattern = parse(asked.q, asked.mode, asked.where, asked.case)
 
         def work() -> Response:
             with view.database.read() as conn:
-                chosen, below = find_place(conn, tree, path)
-                return _answer(
-                    search(conn, view.index, SearchQuery(chosen, pattern, below, filters, sort, order, limit, cursor))
+                chosen, below = find_place(conn, asked.tree, asked.path)
+                query = SearchQuery(
+                    chosen, pattern, below, asked.filters(), asked.sort, asked.order, asked.limit, asked.cursor
                 )
+                return _answer(search(conn, view.index, query))
 
         return await run_sync(work)
 
