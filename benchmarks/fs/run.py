@@ -194,8 +194,9 @@ class Bench:
         client = measure.Client(self.stack.fusion.port, self.stack.key)
         made: dict[str, int] = {}  # files in each folder, which is as small as the others of the tree
 
-        def folder() -> str:
-            return f"{tree.PROJECTS[0]}/live-{when.replace(' ', '-')}/{self.serial % LIVE_FOLDERS:02}"
+        def folder(serial: int | None = None) -> str:
+            number = (self.serial if serial is None else serial) % LIVE_FOLDERS
+            return f"{tree.PROJECTS[0]}/live-{when.replace(' ', '-')}/{number:02}"
 
         def name() -> str:
             return f"live-{self.serial:07}.dat"
@@ -205,8 +206,9 @@ class Bench:
             made[folder()] = made.get(folder(), 0) + 1
             (self.tree / folder() / name()).write_bytes(b"now")
 
+        for number in range(LIVE_FOLDERS):
+            (self.tree / folder(number)).mkdir(parents=True)
         for _ in range(LIVE_FOLDERS):
-            (self.tree / folder()).mkdir(parents=True)
             make()
             wait_for("the folder is there", lambda: client.get("/views/fs/search", q=name())["rows"], every_s=0.01)
         views: tuple[tuple[str, Callable[[], bool]], ...] = (

@@ -37,7 +37,7 @@ class SyncSettings:
         push_timeout_s: A push without an answer for so long has failed with unknown outcome.
     """
 
-    batch_rows: int = 5000
+    batch_rows: int = 2000
     batch_bytes: int = 1 << 20
     live_in_flight: int = 4
     snapshot_in_flight: int = 3
@@ -45,7 +45,7 @@ class SyncSettings:
     queue_bytes: int = 4 << 20
     held_chunks: int = 6
     held_bytes: int = 12 << 20
-    chunk_rows: int = 5000
+    chunk_rows: int = 2000
     touched_keys: int = 200_000
     chunk_rereads: int = 50
     watermark_timeout_s: float = 30.0
