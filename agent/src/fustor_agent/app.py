@@ -4,8 +4,6 @@ The agent as a web application: what lives for as long as it runs, and its route
 
 from __future__ import annotations
 
-import gc
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +26,7 @@ from fustor_agent.state import StateStore
 from fustor_agent.supervisor import Supervisor
 from fustor_agent.sync_metrics import SyncMetrics
 from fustor_common.app import create_service_app
+from fustor_common.interpreter import responsive
 from fustor_common.logging import get_logger
 from fustor_core.drivers import PusherDriver, SourceDriver
 from fustor_core.plugins import Catalog, pusher_drivers, source_drivers
@@ -58,10 +57,6 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # A busy bus thread keeps the interpreter for 5 ms at a time by default. Measured with one such thread, p95 of a round trip on
-        # the event loop: 24-31 ms at 5 ms, 2.4 ms at 1 ms, 0.1-1.8 ms at 0.5 ms, where two busy threads lose the most to switching.
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(chosen.switch_interval_s)
         db = AgentDatabase(chosen.config_dir)
         try:
             dead_letters = DeadLetters(db, max_rows=chosen.dead_letter_rows)
@@ -94,17 +89,13 @@ def create_app(
                         reason=plugin.error,
                     )
             await supervisor.apply()
-            # What has been imported stays for ever: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
             try:
-                yield
+                with responsive(chosen.switch_interval_s):
+                    yield
             finally:
-                gc.unfreeze()
                 await supervisor.stop_all()
         finally:
             db.close()
-            sys.setswitchinterval(before)
 
     app = create_service_app(chosen, title="Fustor Agent", version=version("fustor-agent"), lifespan=lifespan)
     for module in (instances, configs, drivers, deadletters, logs):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 
 from fustor_common.app import create_service_app
+from fustor_common.interpreter import responsive
 from fustor_common.logging import get_logger
 from fustor_core.errors import ConfigError, NotFoundError
 from fustor_fusion.api import events, live, sessions, syncs, tables
@@ -28,9 +28,6 @@ from fustor_fusion.settings import FusionSettings
 from fustor_fusion.views.base import View
 
 log = get_logger(__name__)
-
-# The applier thread and the event loop share the interpreter: with the default of 5 ms a live push waits that long.
-SWITCH_INTERVAL_S: Final = 0.0005
 
 
 def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None) -> FastAPI:
@@ -48,8 +45,6 @@ def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None
         registry = RegistryClient(settings.registry_url, settings.registry_timeout_s)
         keys = KeyCache(ask or registry.ask, settings.config_dir / "fusion" / "keys.db", settings.key_max_age_s)
         app.state.keys = keys
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
             try:
                 await asyncio.to_thread(keys.load)
@@ -60,14 +55,14 @@ def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None
                     hint="check that the folder is writable, the disk has space and the files are whole",
                     context={"folder": str(datastores.folder)},
                 ) from exc
-            yield
+            with responsive():
+                yield
         finally:
             for datastore in datastores.opened():
                 datastore.live.close()
             await keys.close()
             await registry.close()
             await asyncio.to_thread(datastores.close)
-            sys.setswitchinterval(before)
 
     app = create_service_app(settings, title="Fustor Fusion", version=version("fustor-fusion"), lifespan=lifespan)
     metrics = FusionMetrics(app.state.metrics)

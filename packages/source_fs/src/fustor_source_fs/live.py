@@ -423,34 +423,6 @@ class Live:
             waiting.extend(found)
             yield
 
-    def arm(self, start: str) -> Generator[None, None, None]:
-        """
-        Place the watches on a directory and all below it, without looking at files.
-        """
-        tree = self._tree
-        waiting = [start]
-        while waiting:
-            path = waiting.pop()
-            found: list[str] = []
-            fd = -1
-            try:
-                fd = tree.open_dir(path)
-                dev = os.fstat(fd).st_dev
-                if dev == tree.dev or tree.params.cross_mounts:
-                    self._watcher.ensure(path, fd).dev = dev
-                    with os.scandir(fd) as entries:
-                        for entry in entries:
-                            if entry.is_dir(follow_symlinks=False):
-                                self._note_dir(path, tree_name(entry.name), found)
-            except OSError as error:
-                if not is_gone(error):
-                    tree.problems.add_error(tree.where(path), "read the directory", error)
-            finally:
-                if fd >= 0:
-                    os.close(fd)
-            waiting.extend(found)
-            yield
-
     def replay(self, position: int, last: int, scope: str = "") -> Generator[None, None, None]:
         """
         Send again, as it is now, what was sent live after a position, of a directory and all below it.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import EventBase
+from fustor_source_fs.arm import arm
 from fustor_source_fs.faults import SYSCTL_HINT
 from fustor_source_fs.index import SELF
 from fustor_source_fs.live import Live
@@ -81,7 +82,7 @@ class MessageStream(Iterator[EventBase]):
     def _begin(self, position: int) -> None:
         tree = self._tree
         fresh = tree.index.is_empty()
-        arming = self.live.arm("")
+        arming = arm(tree, self.watcher, "")
         until = time.monotonic() + tree.params.arm_wait_s
         done = False
         while not self._stop.is_set():

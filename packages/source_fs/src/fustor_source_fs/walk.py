@@ -32,6 +32,7 @@ from fustor_source_fs.tree import Reading, Tree
 from fustor_source_fs.watch import Watcher
 
 _encode = msgspec.msgpack.Encoder().encode
+_SETTLED_AT_ONCE = 32  # directories, about a millisecond in which the live stream waits for the index
 
 
 class Hinting(Protocol):
@@ -378,40 +379,49 @@ class Walk:
         """
         Record what was read, and mend what the live stream overtook while it was read.
         """
-        tree, index = self._tree, self._tree.index
         spans, self._spans = self._spans, []
-        store: list[tuple[str, list[bytes]]] = []
         holes = False
-        with index.lock:
-            for span in spans:
-                reading = tree.reading.get(span.path)
-                if span.whole:
-                    self._end(span.path)
-                if reading is None or reading.gone or not self._is_same(span):
-                    # It was moved or deleted while it was read: what is there now is told live.
-                    for at in range(span.first, span.last):
-                        self._rows[at] = None
-                    holes = True
-                    if reading is not None:
-                        reading.gone = True
-                    self._hint_away(span.path)
-                    continue
-                if tree.sent_live:
-                    self._note_overtaken(span, reading)
-                if not self._record or not span.whole:
-                    continue
-                if not index.is_known(span.path) and not reading.touched:
-                    # Nothing was sent of it, so nobody but this walk says what was.
-                    store.append((span.path, self._pack(span)))
-                elif index.is_complete(span.path):
-                    if index.packed(span.path) != self._pack(span):
-                        holes |= self._mend(span, reading)
-                else:
-                    holes |= self._mend_partial(span, reading)
-            if store:
-                index.store_packed(store)
+        for at in range(0, len(spans), _SETTLED_AT_ONCE):
+            with self._tree.index.lock:
+                holes |= self._settle_some(spans[at : at + _SETTLED_AT_ONCE])
         if holes:
             self._rows = [row for row in self._rows if row is not None]
+
+    def _settle_some(self, spans: list[_Span]) -> bool:
+        """
+        Settle some of the chunk's spans, with the index locked; return whether rows were taken out.
+        """
+        tree, index = self._tree, self._tree.index
+        store: list[tuple[str, list[bytes]]] = []
+        holes = False
+        for span in spans:
+            reading = tree.reading.get(span.path)
+            if span.whole:
+                self._end(span.path)
+            if reading is None or reading.gone or not self._is_same(span):
+                # It was moved or deleted while it was read: what is there now is told live.
+                for at in range(span.first, span.last):
+                    self._rows[at] = None
+                holes = True
+                if reading is not None:
+                    reading.gone = True
+                self._hint_away(span.path)
+                continue
+            if tree.sent_live:
+                self._note_overtaken(span, reading)
+            if not self._record or not span.whole:
+                continue
+            if not index.is_known(span.path) and not reading.touched:
+                # Nothing was sent of it, so nobody but this walk says what was.
+                store.append((span.path, self._pack(span)))
+            elif index.is_complete(span.path):
+                if index.packed(span.path) != self._pack(span):
+                    holes |= self._mend(span, reading)
+            else:
+                holes |= self._mend_partial(span, reading)
+        if store:
+            index.store_packed(store)
+        return holes
 
     def _note_overtaken(self, span: _Span, reading: Reading) -> None:
         """
