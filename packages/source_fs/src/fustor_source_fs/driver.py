@@ -8,9 +8,12 @@ stream; `close` ends both. Neighbours: `walk.py` (snapshot), `stream.py` (live),
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+import msgspec
 
 from fustor_core.drivers import SourceDriver, config_root
 from fustor_core.errors import ConfigError
@@ -93,6 +96,12 @@ class FsDriver(SourceDriver):
             ConnectionLost: The root is away.
         """
         tree = self._opened()
+        try:
+            return self._open_stream(tree, start_position, kwargs)
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise tree.index.mend(error) from error
+
+    def _open_stream(self, tree: Tree, start_position: int, kwargs: dict[str, Any]) -> tuple[MessageStream, bool]:
         if self._stream is not None:
             self._stream.close()
             tree.check_root()

@@ -18,7 +18,9 @@ Concurrency: every method wants `lock` held by the caller, unless it says otherw
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -30,7 +32,7 @@ from zlib import crc32
 
 import msgspec
 
-from fustor_core.errors import ConfigError, DriverError
+from fustor_core.errors import ConfigError, ConnectionLost, DriverError
 from fustor_source_fs.journal import Journal
 from fustor_source_fs.position import Clock
 from fustor_source_fs.rows import Signature, join
@@ -43,8 +45,10 @@ SELF = "/"
 """
 The pseudo-directory whose only child, "", is the root.
 """
+log = logging.getLogger(__name__)
 _HOT_ENTRIES = 30_000
 _VERSION = 1
+_BEGUN_ANEW = "the local index %s can't be gone on with (%s): it is begun anew, and earlier positions are lost"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Signature]).decode
@@ -85,6 +89,11 @@ class _Dir:
         self.entries = 0
 
 
+def _is_damage(error: Exception) -> bool:
+    # Its subclasses say other things: a full disk, a closed connection.
+    return type(error) is sqlite3.DatabaseError or isinstance(error, msgspec.DecodeError)
+
+
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -109,12 +118,14 @@ class Index:
         self.lock = threading.RLock()
         self.folder = folder
         self._root = root
+        self._journal_entries = journal_entries
         self._hot: OrderedDict[str, _Dir | None] = OrderedDict()
         self._hot_entries = 0
         self._changed: set[str] = set()
         self._removed: list[str] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            used_before = (folder / "lock").exists()
             self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(
@@ -130,30 +141,28 @@ class Index:
                 hint="stop the other agent, or give this source its own `driver_params.state_dir`",
             ) from error
         try:
-            self._open(journal_entries)
-        except sqlite3.DatabaseError as error:
+            self._open(used_before)
+        except (sqlite3.DatabaseError, ConnectionLost, OSError) as error:
             os.close(self._lock_fd)
             raise DriverError(
                 f"the local index {str(folder / 'index.db')!r} can't be opened: {error}",
                 hint="free disk space, or remove the folder: a snapshot builds it anew",
             ) from error
 
-    def _open(self, journal_entries: int) -> None:
-        path = self.folder / "index.db"
+    def _open(self, used_before: bool) -> None:
         try:
-            self._connect(path)
-            usable = self._usable()
+            self._connect()
+            fault = self._fault()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if not _is_damage(error):
                 raise  # a full disk or missing rights: no reason to throw the index away
-            usable = False
-        if not usable:
-            self._db.close()
-            for name in ("index.db", "index.db-wal", "index.db-shm"):
-                (self.folder / name).unlink(missing_ok=True)
-            self._connect(path)
+            fault = f"it is damaged: {error}"
+        if fault:
+            self._replace(fault)
         meta = self._meta
         self.is_new = meta("uuid") is None
+        if self.is_new and used_before and not fault:
+            log.warning(_BEGUN_ANEW, self.folder / "index.db", "it is missing or empty")
         self.uuid = meta("uuid") or uuid.uuid4().hex
         self.root_inode = int(meta("root_inode") or 0)
         self._born = meta("born_inode") or "0"
@@ -161,12 +170,23 @@ class Index:
         last = int(meta("ceiling") or 0)
         self.clock = Clock(last, self._reserve, self.lock)
         if self.is_new:
-            self._save(version=_VERSION, uuid=self.uuid, root=os.fsencode(self._root).hex(), boot=_boot_id())
-            self._save(floor=self.clock.next())
+            self._save_new(self.clock.next())
         self._save(closed=0, boot=_boot_id())
-        self.journal = Journal(self._db, int(meta("floor") or 0), journal_entries)
+        self.journal = Journal(self._db, int(meta("floor") or 0), self._journal_entries)
 
-    def _connect(self, path: Path) -> None:
+    def _save_new(self, floor: int) -> None:
+        self._save(version=_VERSION, uuid=self.uuid, root=os.fsencode(self._root).hex(), boot=_boot_id(), floor=floor)
+
+    def _replace(self, fault: str) -> None:
+        path = self.folder / "index.db"
+        log.warning(_BEGUN_ANEW, path, fault)
+        self._db.close()
+        for name in ("index.db", "index.db-wal", "index.db-shm"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._connect()
+
+    def _connect(self) -> None:
+        path = self.folder / "index.db"
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -174,18 +194,78 @@ class Index:
         self._db.execute("PRAGMA journal_size_limit=16000000")
         self._db.executescript(_SCHEMA)
 
-    def _usable(self) -> bool:
+    def _fault(self) -> str:
+        """
+        Say why what is on disk can't be gone on with; "" when it can.
+        """
         if self._meta("uuid") is None:
-            return True
-        same = self._meta("version") == str(_VERSION) and self._meta("root") == os.fsencode(self._root).hex()
-        return same and (self._meta("closed") == "1" or self._meta("boot") == _boot_id())
+            return ""
+        if self._meta("version") != str(_VERSION):
+            return "it is of another version of this driver"
+        if self._meta("root") != os.fsencode(self._root).hex():
+            return "it is of another root"
+        if self._meta("closed") != "1" and self._meta("boot") != _boot_id():
+            return "it was not closed before the machine restarted, so its newest part may be missing"
+        return ""
+
+    def mend(self, error: Exception) -> Exception:
+        """
+        Return the error to raise for what reading or writing the index raised. Takes the lock itself.
+
+        A damaged index is begun anew first, so that whoever opens the stream next starts from a lost position.
+        """
+        with self.lock:
+            if self._lock_fd < 0:
+                return ConnectionLost(f"the local index in {str(self.folder)!r} was closed")
+            self.reset()
+            if not _is_damage(error):
+                return self._unusable(error)
+            try:
+                self._replace(f"it is damaged: {error}")
+                self.uuid = uuid.uuid4().hex
+                self.is_new = True
+                floor = self.clock.next()
+                self._save_new(floor)
+                self._save(closed=0, ceiling=self.clock.ceiling, born_inode=self._born)
+                self.set_root(self.root_inode, self.root_was_mount)
+                self.journal = Journal(self._db, floor, self._journal_entries)
+            except (sqlite3.DatabaseError, OSError, ConnectionLost) as more:
+                return self._unusable(more)
+            return ConnectionLost(
+                f"the local index in {str(self.folder)!r} was damaged ({error}) and is begun anew",
+                hint="check the disk it is on; a snapshot brings what may have been missed",
+            )
+
+    def _unusable(self, error: Exception) -> ConnectionLost:
+        return ConnectionLost(
+            f"the local index in {str(self.folder)!r} can't be used: {error}",
+            hint="free disk space there and see that it can be written; what changed meanwhile is found again",
+            context={"state_dir": str(self.folder)},
+        )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """
+        Turn "can't be written", a full disk above all, into the error that says so; nothing of the attempt stays.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.reset()
+            with contextlib.suppress(sqlite3.Error):
+                if self._db.in_transaction:  # a full disk may have rolled it back already
+                    self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unusable(error) from error
+            raise
 
     def _meta(self, name: str) -> str | None:
         found = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
     def _save(self, **values: object) -> None:
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?,?)", [(k, str(v)) for k, v in values.items()])
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?,?)", [(k, str(v)) for k, v in values.items()])
 
     def _reserve(self, ceiling: int) -> None:
         self._save(ceiling=ceiling)
@@ -444,8 +524,8 @@ class Index:
         None of them may have changes in memory that are not committed.
         """
         db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
+            db.execute("BEGIN IMMEDIATE")
             heads = []
             for path, blobs in dirs:
                 entry = self._hot.pop(path, None)
@@ -462,9 +542,6 @@ class Index:
                     )
             db.executemany("INSERT OR REPLACE INTO dirs VALUES(?,?,?,?)", heads)
             db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
 
     def commit(self, sent: list[tuple[int, list[str]]] = []) -> None:  # noqa: B006 - never changed
         """
@@ -472,23 +549,22 @@ class Index:
 
         Args:
             sent: Position and paths of each event.
+
+        Raises:
+            ConnectionLost: It can't be written; what was not committed is let go.
         """
         if not (self._changed or self._removed or sent):
             return
         db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
+            db.execute("BEGIN IMMEDIATE")
             for path in self._removed:
                 db.execute("DELETE FROM dirs WHERE path=?", (path,))
                 db.execute("DELETE FROM buckets WHERE path=?", (path,))
             for path in self._changed:
                 self._write(path)
-            self.journal.append(sent)
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            self.reset()
-            raise
+            with self.journal.appending(sent):
+                db.execute("COMMIT")
         for path in self._changed:
             entry = self._hot.get(path)
             if entry is not None:
@@ -534,8 +610,12 @@ class Index:
         with self.lock:
             if self._lock_fd < 0:
                 return
-            self.commit()
-            self._save(closed=1, ceiling=self.clock.last)
-            self._db.close()
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            self.reset()  # what was not committed was not sent
+            try:
+                self._save(closed=1, ceiling=self.clock.last)
+            except (ConnectionLost, sqlite3.DatabaseError) as error:
+                log.warning("the local index was not closed in good order, the next run mends that: %s", error)
+            finally:
+                self._db.close()
+                os.close(self._lock_fd)
+                self._lock_fd = -1

@@ -7,6 +7,7 @@ still holds (its floor) is lost.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 
@@ -32,12 +33,21 @@ class Journal:
         self.floor = floor
         self._count = int(db.execute("SELECT coalesce(sum(n), 0) FROM journal").fetchone()[0])
 
-    def append(self, sent: list[tuple[int, list[str]]]) -> None:
+    @contextlib.contextmanager
+    def appending(self, sent: list[tuple[int, list[str]]]) -> Iterator[None]:
         """
-        Record events that are about to be sent; within the caller's transaction.
+        Record events that are about to be sent; the caller commits its transaction within.
         """
-        if not sent:
-            return
+        floor, count = self.floor, self._count
+        try:
+            if sent:
+                self._append(sent)
+            yield
+        except BaseException:
+            self.floor, self._count = floor, count
+            raise
+
+    def _append(self, sent: list[tuple[int, list[str]]]) -> None:
         self._db.executemany(
             "INSERT INTO journal VALUES(?,?,?)", [(index, len(paths), _encode(paths)) for index, paths in sent]
         )

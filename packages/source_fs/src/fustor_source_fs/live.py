@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import DeleteEvent, EventBase, InsertEvent, UpdateEvent, progress_mark
 from fustor_core.models.file_row import FILE_COLUMNS, FILE_FIELDS, FILE_KEY, FILES_TABLE, escape_name
 from fustor_source_fs.faults import is_gone
@@ -267,27 +265,19 @@ class Live:
             groups[kind].append((path, row))
         sent: list[tuple[int, list[str]]] = []
         events: list[EventBase] = []
+        self._rows = {}
+        self._has_deletes = False
         for kind, found in groups.items():
             for at in range(0, len(found), MOST_ROWS):
                 part = found[at : at + MOST_ROWS]
                 index = self._tree.clock.next()
                 sent.append((index, [path for path, _ in part]))
                 events.append(self._event(kind, [row for _, row in part], index))
-        try:
-            self._index.commit(sent)
-        except sqlite3.OperationalError as error:
-            self._rows = {}
-            self._has_deletes = False
-            raise ConnectionLost(
-                f"the local index in {str(self._index.folder)!r} can't be written: {error}",
-                hint="free disk space there; what changed meanwhile is found again",
-            ) from error
+        self._index.commit(sent)
         if self._tree.walks:
             for index, paths in sent:
                 self._tree.sent_live.update(dict.fromkeys(paths, index))
         self.sent_rows += len(rows)
-        self._rows = {}
-        self._has_deletes = False
         self.out.extend(events)
 
     def _event(self, kind: str, rows: list[Row], index: int) -> EventBase:

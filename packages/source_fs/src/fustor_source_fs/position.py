@@ -53,6 +53,13 @@ class Clock:
         """
         return self._last
 
+    @property
+    def ceiling(self) -> int:
+        """
+        The largest position set aside on disk.
+        """
+        return self._ceiling
+
     def next(self) -> int:
         """
         Hand out the next position. It stays below the watermarks that are not reached yet, as long as there is room.

@@ -8,11 +8,14 @@ polled directory) is a generator that is driven in slices of a few milliseconds,
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+
+import msgspec
 
 from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import EventBase
@@ -66,6 +69,7 @@ class MessageStream(Iterator[EventBase]):
         self._replays: list[Task] = []
         self._full_scan: Task | None = None
         self._poll: Task | None = None
+        self._index_uuid = tree.index.uuid
         self._stopped = False
         self._root_gone = False
         self._held: list[int] = []
@@ -129,17 +133,28 @@ class MessageStream(Iterator[EventBase]):
                 return event
             try:
                 busy = self._work()
+            except (sqlite3.Error, msgspec.DecodeError) as error:
+                self._fail()
+                raise self._tree.index.mend(error) from error
             except OSError as error:
-                self.close()
+                self._fail()
                 raise ConnectionLost(
                     f"watching {self._tree.root!r} failed: {error}",
                     hint="the agent opens the stream again; what changed meanwhile is found then",
                 ) from error
             except BaseException:
-                self.close()
+                self._fail()
                 raise
             if not busy and not out:
                 self._rest()
+
+    def _fail(self) -> None:
+        """
+        Close after an error: what was noted and not sent yet must not be recorded as sent.
+        """
+        with self._tree.index.lock:
+            self._tree.index.reset()
+        self.close()
 
     def _rest(self) -> None:
         now = time.monotonic()
@@ -161,6 +176,11 @@ class MessageStream(Iterator[EventBase]):
         """
         Do a bit of all there is to do; return whether there was anything.
         """
+        if self._tree.index.uuid != self._index_uuid:
+            raise ConnectionLost(
+                f"the local index of {self._tree.root!r} was begun anew",
+                hint="the agent opens the stream again, and a snapshot brings what may have been missed",
+            )
         busy = self._take_hints()
         if self.live.root_doubtful or self.hints.root_doubtful:
             self._check_root()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -120,8 +121,14 @@ class Walk:
         Yield the chunks.
 
         Raises:
-            ConnectionLost: The root went away.
+            ConnectionLost: The root went away, or the index can't be written.
         """
+        try:
+            yield from self._walk()
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise self._tree.index.mend(error) from error
+
+    def _walk(self) -> Iterator[EventBase]:
         tree = self._tree
         self._take_low()
         waiting, skip = self._resume() if self._token else ([self._start], None)
