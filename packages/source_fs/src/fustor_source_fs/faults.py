@@ -71,6 +71,19 @@ class Problems:
             with self._lock:
                 self._found.pop(where, None)
 
+    def clear_below(self, where: str) -> None:
+        """
+        Take back what was said of a directory and of all below it: it is gone.
+        """
+        if self._found:
+            below = where.rstrip("/") + "/"
+            with self._lock:
+                for place in [p for p in self._found if p == where or p.startswith(below)]:
+                    del self._found[place]
+
+    def __contains__(self, where: str) -> bool:
+        return where in self._found
+
     def __len__(self) -> int:
         return len(self._found)
 

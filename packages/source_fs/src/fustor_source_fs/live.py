@@ -123,7 +123,8 @@ class Live:
             index.put(parent, name, sig)
         if directory and path:
             other = old is not None and (not is_dir(old) or old[6] != sig[6])
-            if flags & DEEP or other or (old is None and index.is_complete(parent)):
+            again = bool(tree.problems) and tree.where(path) in tree.problems  # it may be readable by now
+            if again or flags & DEEP or other or (old is None and index.is_complete(parent)):
                 if not index.is_complete(path):
                     # From here on the index says "nothing of it was sent", so a crash before it is read loses nothing.
                     index.create(path)
@@ -152,7 +153,7 @@ class Live:
         if tree.params.cross_mounts and self._is_unmounted(parent):
             tree.problems.add(tree.where(parent), "its file system was unmounted; what was below is kept", "mount it")
             return
-        tree.problems.clear(tree.where(path))
+        tree.problems.clear_below(tree.where(path))
         self._touch(parent, name)
         old = index.get(parent, name)
         if old is None:
