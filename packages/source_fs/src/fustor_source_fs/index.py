@@ -32,7 +32,7 @@ from zlib import crc32
 
 import msgspec
 
-from fustor_core.errors import ConfigError, ConnectionLost, DriverError
+from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_source_fs.journal import Journal
 from fustor_source_fs.position import Clock
 from fustor_source_fs.rows import Signature, join
@@ -111,7 +111,8 @@ class Index:
         journal_entries: How many sent changes the journal keeps.
 
     Raises:
-        ConfigError: Another driver uses the folder, or it can't be written.
+        ConfigError: Another driver uses the folder, or the agent may not write there.
+        ConnectionLost: The index can't be opened now, for want of disk space above all.
     """
 
     def __init__(self, folder: Path, root: str, journal_entries: int) -> None:
@@ -144,10 +145,9 @@ class Index:
             self._open(used_before)
         except (sqlite3.DatabaseError, ConnectionLost, OSError) as error:
             os.close(self._lock_fd)
-            raise DriverError(
-                f"the local index {str(folder / 'index.db')!r} can't be opened: {error}",
-                hint="free disk space, or remove the folder: a snapshot builds it anew",
-            ) from error
+            if isinstance(error, ConnectionLost):
+                raise
+            raise self._unusable(error) from error
 
     def _open(self, used_before: bool) -> None:
         try:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Sequence
 from operator import itemgetter
 from typing import Any
 
+from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import DeleteEvent, EventBase, InsertEvent, UpdateEvent, progress_mark
 from fustor_core.models.file_row import FILE_COLUMNS, FILE_FIELDS, FILE_KEY, FILES_TABLE, escape_name
 from fustor_source_fs.faults import is_gone
@@ -68,6 +69,7 @@ class Live:
     def __init__(self, tree: Tree, watcher: Watcher, required: Sequence[str] | None = None) -> None:
         self._tree = tree
         self._index = tree.index
+        self._uuid = tree.index.uuid
         self._watcher = watcher
         self._fields, self._pick = picked_fields(required)
         self._columns = {name: FILE_COLUMNS[name] for name in self._fields}
@@ -251,8 +253,9 @@ class Live:
         Commit what was noted and make events of it. The index's lock must be held.
 
         Raises:
-            ConnectionLost: The index can't be written; nothing of it was sent.
+            ConnectionLost: The index can't be written, or was begun anew; nothing of it was sent.
         """
+        self._check_index()
         rows = self._rows
         if rows and self._has_deletes and not checked and not self._tree.root_is_same():
             # The root is away: what seems deleted may be unmounted. Nothing was committed.
@@ -281,6 +284,16 @@ class Live:
         self.sent_rows += len(rows)
         self.out.extend(events)
 
+    def _check_index(self) -> None:
+        """
+        Send nothing more once the snapshot found the index damaged: positions of now belong to another incarnation.
+        """
+        if self._index.uuid != self._uuid:
+            raise ConnectionLost(
+                f"the local index of {self._tree.root!r} was begun anew",
+                hint="the agent opens the stream again, and a snapshot brings what may have been missed",
+            )
+
     def _event(self, kind: str, rows: list[Row], index: int) -> EventBase:
         schema, now = self._tree.schema, time.time()
         if kind == "delete":
@@ -295,7 +308,9 @@ class Live:
         Say that the stream has passed a watermark, or everything up to now.
         """
         clock = self._tree.clock
-        index = clock.next() if watermark is None else clock.reach(watermark)
+        with self._index.lock:
+            self._check_index()
+            index = clock.next() if watermark is None else clock.reach(watermark)
         self.out.append(progress_mark(index, self._tree.schema, FILES_TABLE))
 
     # A directory

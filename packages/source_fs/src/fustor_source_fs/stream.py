@@ -69,7 +69,6 @@ class MessageStream(Iterator[EventBase]):
         self._replays: list[Task] = []
         self._full_scan: Task | None = None
         self._poll: Task | None = None
-        self._index_uuid = tree.index.uuid
         self._stopped = False
         self._root_gone = False
         self._held: list[int] = []
@@ -132,7 +131,8 @@ class MessageStream(Iterator[EventBase]):
                     self._mark_due = time.monotonic() + _IDLE_MARK_S
                 return event
             try:
-                busy = self._work()
+                if not self._work() and not out:
+                    self._rest()
             except (sqlite3.Error, msgspec.DecodeError) as error:
                 self._fail()
                 raise self._tree.index.mend(error) from error
@@ -145,8 +145,6 @@ class MessageStream(Iterator[EventBase]):
             except BaseException:
                 self._fail()
                 raise
-            if not busy and not out:
-                self._rest()
 
     def _fail(self) -> None:
         """
@@ -176,11 +174,6 @@ class MessageStream(Iterator[EventBase]):
         """
         Do a bit of all there is to do; return whether there was anything.
         """
-        if self._tree.index.uuid != self._index_uuid:
-            raise ConnectionLost(
-                f"the local index of {self._tree.root!r} was begun anew",
-                hint="the agent opens the stream again, and a snapshot brings what may have been missed",
-            )
         busy = self._take_hints()
         if self.live.root_doubtful or self.hints.root_doubtful:
             self._check_root()
