@@ -86,7 +86,16 @@ def root_of(uri: str) -> str:
         path = uri
     if not path or "\0" in path:
         raise ConfigError(f"{uri!r} is not a path", hint="give the directory as /path or file:///path")
-    return str(Path(path).expanduser().absolute().resolve())
+    try:
+        where = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{uri!r} names no user's folder: {error}", hint="give the directory as /path") from None
+    if not where.is_absolute():
+        raise ConfigError(
+            f"{uri!r} is not an absolute path: it would depend on where the agent was started",
+            hint="give the directory as /path or file:///path",
+        )
+    return str(where.resolve())
 
 
 def schema_of(root: str) -> str:
