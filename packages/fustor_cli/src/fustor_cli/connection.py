@@ -5,12 +5,13 @@ Which Fusion to ask, and with which key: the options, else the environment, else
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from fustor_cli.local.layout import Layout
-from fustor_cli.local.state import load
+from fustor_cli.local.state import again, load
 from fustor_client.fusion import FusionClient
 from fustor_client.transport import StdlibTransport
-from fustor_core.errors import ConfigError, ConnectionLost, FustorError, Unauthorized
+from fustor_core.errors import ConfigError, ConnectionLost, FustorError, NotFoundError, Unauthorized
 
 
 def fusion(url: str | None, key: str | None, *, timeout_s: float = 30.0) -> FusionClient:
@@ -43,11 +44,20 @@ def explain(exc: FustorError) -> FustorError:
     Replace the hint of an error where this command knows better.
     """
     if isinstance(exc, ConnectionLost):
-        state = load(Layout.here())
-        if state is not None and str(exc.context.get("url", "")).startswith(state.ports.url("fusion")):
-            again = next(iter(state.paths), "PATH")
+        from fustor_cli.local.control import running_board  # what only a failure needs
+
+        layout, state = Layout.here(), None
+        with suppress(FustorError):  # the error at hand is the one to tell
+            state = load(layout)
+        if state is None or not str(exc.context.get("url", "")).startswith(state.ports.url("fusion")):
+            return exc
+        if running_board(layout) is None:
             exc.message = f"Fusion does not run at {state.ports.url('fusion')}"
-            exc.hint = f"start it with `fustor up {again}` (the data is still there)"
-    elif isinstance(exc, Unauthorized):
+            exc.hint = f"start it with `{again(state)}` (the data is still there)"
+        else:
+            exc.hint = f"see `fustor status`, and {str(layout.log('fusion'))!r}"
+    elif isinstance(exc, NotFoundError) and "/views/fs/trees" in exc.hint:
+        exc.hint = "`fustor stats` lists the trees and their ids"
+    elif isinstance(exc, Unauthorized) and "url" in exc.context:  # refused by a service for the key it got
         exc.hint = "check --key or FUSTOR_API_KEY; without them the key is used that `fustor up` made"
     return exc

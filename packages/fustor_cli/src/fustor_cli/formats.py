@@ -74,6 +74,13 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def some(value: int, one: str, many: str) -> str:
+    """
+    Show how many of a thing there are: `1 directory`, `1,234 directories`.
+    """
+    return f"{count(value)} {one if value == 1 else many}"
+
+
 def moment(ns: int | None) -> str:
     """
     Show a time of a file in local time: `2024-05-01 12:30`.

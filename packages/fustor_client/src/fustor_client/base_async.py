@@ -38,7 +38,7 @@ class AsyncBaseClient:
         headers = {**self._headers, **call.headers}
         try:
             answer = await self._client.request(call.method, self.url + target, headers=headers, content=call.payload())
-        except (httpx.TransportError, httpx.InvalidURL) as exc:
+        except (httpx.RequestError, httpx.InvalidURL) as exc:
             raise unreachable(self.url, exc) from exc
         return call.read(self.url + target, answer.status_code, answer.headers, answer.content)
 
@@ -51,7 +51,7 @@ class AsyncBaseClient:
         """
         try:
             return (await self._client.get(self.url + "/health/ready")).status_code == 200
-        except (httpx.TransportError, httpx.InvalidURL) as exc:
+        except (httpx.RequestError, httpx.InvalidURL) as exc:
             raise unreachable(self.url, exc) from exc
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from fustor_client import models
 from fustor_client.faults import error_from, garbled
+from fustor_core.errors import Unauthorized
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -64,6 +65,21 @@ class Call(Generic[T]):
             return msgspec.json.decode(body, type=self.answer, strict=False)  # type: ignore[no-any-return]
         except msgspec.DecodeError as exc:
             raise garbled(url, exc) from exc
+
+
+def header_value(key: str) -> str:
+    """
+    Return an API key as a header carries it, without the line end that reading it from a file leaves.
+
+    Raises:
+        Unauthorized: It has characters that no header can carry, so it is no key of ours.
+    """
+    stripped = key.strip()
+    if not stripped.isascii() or not (stripped.isprintable()):
+        raise Unauthorized(
+            "the API key has characters that no key of Fustor has", hint="look whether it was copied whole, and alone"
+        )
+    return stripped
 
 
 class Filters(TypedDict, total=False):

@@ -51,7 +51,8 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, url: str) -
     context = {**(context if isinstance(context, dict) else {}), "status": status, "url": url}
     if code is not None and code != cls.code:
         context["code"] = code
-    error = cls(str(message), hint=said.get("hint"), context=context)
+    hint = said.get("hint")
+    error = cls(str(message), hint=None if hint is None else str(hint), context=context)
     wait = _seconds(headers.get("retry-after"))
     if wait is not None and isinstance(error, errors.OverloadedError | errors.ConsumerBusy | errors.ConnectionLost):
         error.wait_s = wait

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from fustor_client import calls, models
 from fustor_client.base import BaseClient
-from fustor_client.calls import Call, SearchParams, TreeParams
+from fustor_client.calls import Call, SearchParams, TreeParams, header_value
 from fustor_client.live import IDLE_S, Reconnect, SseReader
 from fustor_client.transport import Transport
 from fustor_core.errors import ConnectionLost, OverloadedError
@@ -31,7 +31,7 @@ class FusionClient(BaseClient):
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 30.0, transport: Transport | None = None) -> None:
         super().__init__(url, timeout_s=timeout_s, transport=transport)
-        self._headers["X-API-Key"] = key
+        self._headers["X-API-Key"] = header_value(key)
 
     def trees(self) -> list[models.Tree]:
         """
@@ -122,13 +122,13 @@ class FusionClient(BaseClient):
         waits = reconnect or Reconnect()
         target = Call[None]("GET", "/views/live", None, {"table": table, "path": path}).target()
         headers = {**self._headers, "Accept": "text/event-stream"}
-        connected = False
+        connected, is_gap_told = False, False
         while True:
             failure: ConnectionLost | OverloadedError | None = None
             reader = SseReader(self.url + target)
             try:
                 for line in self._transport.stream(target, headers, IDLE_S):
-                    connected = True
+                    connected, is_gap_told = True, False
                     waits.reset()
                     told = reader.feed(line)
                     if told is not None:
@@ -137,5 +137,7 @@ class FusionClient(BaseClient):
                 if not connected:
                     raise
                 failure = exc
+            if connected and not is_gap_told:  # once for a gap, however many tries it takes to end it
+                is_gap_told = True
+                yield models.Lost(None)
             time.sleep(waits.wait_s(failure))
-            yield models.Lost(None)

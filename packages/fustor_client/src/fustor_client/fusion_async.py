@@ -12,7 +12,7 @@ import httpx
 
 from fustor_client import calls, models
 from fustor_client.base_async import AsyncBaseClient
-from fustor_client.calls import Call, SearchParams, TreeParams
+from fustor_client.calls import Call, SearchParams, TreeParams, header_value
 from fustor_client.faults import error_from, unreachable
 from fustor_client.live import IDLE_S, Reconnect, SseReader
 from fustor_core.errors import ConnectionLost, OverloadedError
@@ -33,7 +33,7 @@ class AsyncFusionClient(AsyncBaseClient):
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 30.0, client: httpx.AsyncClient | None = None) -> None:
         super().__init__(url, timeout_s=timeout_s, client=client)
-        self._headers["X-API-Key"] = key
+        self._headers["X-API-Key"] = header_value(key)
 
     async def trees(self) -> list[models.Tree]:
         """
@@ -125,13 +125,13 @@ class AsyncFusionClient(AsyncBaseClient):
         waits = reconnect or Reconnect()
         target = Call[None]("GET", "/views/live", None, {"table": table, "path": path}).target()
         headers = {**self._headers, "Accept": "text/event-stream"}
-        connected = False
+        connected, is_gap_told = False, False
         while True:
             failure: ConnectionLost | OverloadedError | None = None
             reader = SseReader(self.url + target)
             try:
                 async for line in self._lines(target, headers):
-                    connected = True
+                    connected, is_gap_told = True, False
                     waits.reset()
                     told = reader.feed(line)
                     if told is not None:
@@ -140,8 +140,10 @@ class AsyncFusionClient(AsyncBaseClient):
                 if not connected:
                     raise
                 failure = exc
+            if connected and not is_gap_told:  # once for a gap, however many tries it takes to end it
+                is_gap_told = True
+                yield models.Lost(None)
             await asyncio.sleep(waits.wait_s(failure))
-            yield models.Lost(None)
 
     async def _lines(self, target: str, headers: dict[str, str]) -> AsyncIterator[str]:
         timeout = httpx.Timeout(10, read=IDLE_S)
@@ -151,5 +153,5 @@ class AsyncFusionClient(AsyncBaseClient):
                     raise error_from(answer.status_code, answer.headers, await answer.aread(), self.url + target)
                 async for line in answer.aiter_lines():
                     yield line
-        except (httpx.TransportError, httpx.InvalidURL) as exc:
+        except (httpx.RequestError, httpx.InvalidURL) as exc:
             raise unreachable(self.url, exc) from exc

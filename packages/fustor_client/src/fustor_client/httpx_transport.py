@@ -33,7 +33,7 @@ class HttpxTransport:
         """
         try:
             answer = self._client.request(method, self._base + target, headers=headers, content=body)
-        except (httpx.TransportError, httpx.InvalidURL) as exc:
+        except (httpx.RequestError, httpx.InvalidURL) as exc:
             raise unreachable(self._base, exc) from exc
         return Answer(answer.status_code, dict(answer.headers), answer.content)
 
@@ -47,7 +47,7 @@ class HttpxTransport:
                 if answer.status_code >= 300:
                     raise error_from(answer.status_code, answer.headers, answer.read(), self._base + target)
                 yield from answer.iter_lines()
-        except (httpx.TransportError, httpx.InvalidURL) as exc:
+        except (httpx.RequestError, httpx.InvalidURL) as exc:
             raise unreachable(self._base, exc) from exc
 
     def close(self) -> None:

@@ -66,8 +66,12 @@ class StdlibTransport:
     """
 
     def __init__(self, base_url: str, timeout_s: float = 30.0) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(base_url)
+            valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            valid = False
+        if not valid:
             raise InvalidRequest(
                 f"{base_url!r} is not the address of a service", hint="write it like http://127.0.0.1:8102"
             )

@@ -42,6 +42,6 @@ def command(
                 output.line("    " + output.paint("mend: ", "bold") + formats.safe(check.mend))
         broken = sum(check.state == "broken" for check in found)
         warned = sum(check.state == "warning" for check in found)
-        output.line(f"{len(found)} checks, {broken} broken, {warned} warnings")
+        output.line(f"{len(found)} checks, {broken} broken, {formats.some(warned, 'warning', 'warnings')}")
     if any(check.state == "broken" for check in found):
         raise typer.Exit(1)

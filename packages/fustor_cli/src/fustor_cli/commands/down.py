@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fustor_cli import options, output
 from fustor_cli.local.board import read_board
 from fustor_cli.local.control import end_orphans, exclusive, running_board, stop, supervisor_runs
 from fustor_cli.local.layout import Layout
-from fustor_cli.local.state import load
+from fustor_cli.local.state import again, load
 from fustor_core.errors import FustorError
 
 HELP = "Stop the services; the data stays."
@@ -54,6 +56,9 @@ def _tell(what: str, services: list[str], *, as_json: bool) -> None:
         return
     shown = ", ".join(name.capitalize() for name in services)
     output.line(f"{what.capitalize()}{': ' + shown if shown else ''}.")
-    state = load(Layout.here())
-    if services and state is not None and state.paths:
-        output.line(f"The data stays. Go on with: fustor up {next(iter(state.paths))}")
+    if not services:
+        return
+    state = None
+    with suppress(FustorError):  # a damaged memory is no reason to complain about what did stop
+        state = load(Layout.here())
+    output.line(f"The data stays. Go on with: {again(state)}")

@@ -41,7 +41,7 @@ def command(
         if given is not None:
             found = [fusion.stats(given, tree=tree)]
         else:
-            found = [fusion.stats(tree=one.tree) for one in trees if tree in {None, one.tree}]
+            found = [fusion.stats(tree=one) for one in ([tree] if tree is not None else [one.tree for one in trees])]
     if as_json:
         output.json_document(encodable(found[0]) if given is not None else _sum(found))
     elif given is None:

@@ -15,7 +15,7 @@ from fustor_cli.entry_text import encodable
 from fustor_cli.local.control import running_board
 from fustor_cli.local.layout import Layout
 from fustor_cli.local.picture import Painter, Picture
-from fustor_cli.local.state import load
+from fustor_cli.local.state import again, load
 from fustor_core.errors import ConfigError
 
 HELP = "Show how services and trees fare."
@@ -64,7 +64,7 @@ def command(
         show(picture)
     if picture.mode is None:
         if not as_json:
-            output.note(f"The services do not run. Start them: fustor up {next(iter(state.paths), 'PATH')}")
+            output.note(f"The services do not run. Start them: {again(state)}")
         raise typer.Exit(1)
 
 
@@ -97,8 +97,8 @@ def plain(picture: Picture) -> list[str]:
         events = "-" if sync.events_per_s is None else f"{sync.events_per_s:.1f}"
         lag = "-" if sync.lag_s is None else formats.duration(sync.lag_s)
         lines.append(
-            f"tree {formats.safe(sync.root or sync.id)}: {sync.state}, {formats.count(sync.files)} files, "
-            f"{formats.count(sync.dirs)} directories, {formats.size(sync.bytes)}, {events} events/s, lag {lag}"
+            f"tree {formats.safe(sync.root or sync.id)}: {sync.state}, {formats.some(sync.files, 'file', 'files')}, "
+            f"{formats.some(sync.dirs, 'directory', 'directories')}, {formats.size(sync.bytes)}, {events} events/s, lag {lag}"
         )
         if sync.reason:
             lines.append(
@@ -106,7 +106,7 @@ def plain(picture: Picture) -> list[str]:
             )
         lines += [f"  problem: {formats.safe(problem)}" for problem in sync.problems[:3]]
     for service in picture.services:
-        more = f", pid {service.pid}, {service.restarts} restarts" if service.pid else ""
+        more = f", pid {service.pid}, {formats.some(service.restarts, 'restart', 'restarts')}" if service.pid else ""
         lines.append(f"service {service.name}: {service.state}, {service.url}{more}")
     return lines + [f"trouble: {formats.safe(text)}" for text in picture.trouble]
 

@@ -117,7 +117,9 @@ def _draw(top: FileEntry, entries: list[FileEntry], roots: dict[str, str]) -> No
         stack.append(iter(_branches(children, entry.path, indent)))
     output.table(("Size", "Modified", "Name"), rows, right=(0,))
     dirs = sum(entry.type == "dir" for entry in entries)
-    output.line(f"{formats.count(dirs)} directories, {formats.count(len(entries) - dirs)} other entries")
+    if entries or top.type == "dir":
+        others = formats.some(len(entries) - dirs, "other entry", "other entries")
+        output.line(f"{formats.some(dirs, 'directory', 'directories')}, {others}")
 
 
 def _branches(children: dict[str, list[FileEntry]], path: str, indent: str) -> Iterator[tuple[FileEntry, str, str]]:

@@ -21,9 +21,10 @@ from fustor_cli.local import control, paths, provision
 from fustor_cli.local.board import Board
 from fustor_cli.local.layout import Layout
 from fustor_cli.local.picture import Painter, Picture
+from fustor_cli.local.ports import PORT_BASE_MOST, choose_ports
 from fustor_cli.local.report import Report, report
-from fustor_cli.local.services import SERVICES, service_specs
-from fustor_cli.local.state import Ports, UpState, load, new_password, save
+from fustor_cli.local.services import service_specs
+from fustor_cli.local.state import Ports, UpState, again, load, new_password, save
 from fustor_core.errors import ConfigError, FustorError
 
 HELP = "Start the services and watch a directory tree."
@@ -44,7 +45,9 @@ def command(
     wait_for: Annotated[WaitFor, typer.Option("--wait-for", help="What ready means.")] = WaitFor.SNAPSHOT,
     port_base: Annotated[
         int | None,
-        typer.Option("--port-base", min=1, max=65533, help="First of three ports (or FUSTOR_PORT_BASE; default 8100)."),
+        typer.Option(
+            "--port-base", min=1, max=PORT_BASE_MOST, help="First of three ports (or FUSTOR_PORT_BASE; default 8100)."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, each with `event`.")] = False,
 ) -> None:
@@ -100,7 +103,7 @@ def _bring_up(
         board = control.running_board(layout)
         started = None
         if board is None:
-            _choose_ports(state, port_base)
+            state.ports = choose_ports(state.ports, port_base)
             left = control.end_orphans(layout)
             if left:
                 told.say("warning", f"Ended services that a killed supervisor had left behind: {', '.join(left)}")
@@ -163,30 +166,6 @@ def _remembered(layout: Layout, path: str | None) -> UpState:
     if not state.admin_password:
         state.admin_password = os.environ.get("FUSTOR_REGISTRY_ADMIN_PASSWORD") or new_password()
     return state
-
-
-def _choose_ports(state: UpState, port_base: int | None) -> None:
-    """
-    The option wins, then `FUSTOR_<SERVICE>_PORT`, then `FUSTOR_PORT_BASE`, then the ports of the last run.
-    """
-    if port_base is not None:
-        state.ports = Ports.from_base(port_base)
-        return
-    base = _port_of("FUSTOR_PORT_BASE")
-    ports = state.ports if base is None else Ports.from_base(base)
-    given = {name: _port_of(f"FUSTOR_{name.upper()}_PORT") or ports.of(name) for name in SERVICES}
-    if len(set(given.values())) < len(given):
-        raise ConfigError(f"two services have the same port: {given}", hint="give each its own, or use --port-base")
-    state.ports = Ports(**given)
-
-
-def _port_of(variable: str) -> int | None:
-    given = os.environ.get(variable)
-    if not given:
-        return None
-    if not given.isdecimal() or not 0 < int(given) <= 65535:
-        raise ConfigError(f"{variable} is {given!r}, not a port", hint="set it to a number like 9100")
-    return int(given)
 
 
 def _wait(
@@ -281,8 +260,7 @@ def _end(layout: Layout, state: UpState | None, told: Report, *, mine: bool) -> 
         return
     told.say("stopping", "Stopping the services ...")
     _stop_mine(layout)
-    again = next(iter(state.paths), "PATH") if state is not None else "PATH"
-    told.say("stopped", f"Stopped. The data stays; go on with: fustor up {again}")
+    told.say("stopped", f"Stopped. The data stays; go on with: {again(state)}")
 
 
 def _stop_mine(layout: Layout) -> None:

@@ -22,8 +22,9 @@ from fustor_cli import formats
 from fustor_cli.local.control import is_port_free, port_holder, running_board, suggested_base
 from fustor_cli.local.layout import Layout
 from fustor_cli.local.paths import checked_path
+from fustor_cli.local.ports import choose_ports
 from fustor_cli.local.state import UpState, load
-from fustor_core.errors import FustorError
+from fustor_core.errors import ConfigError, FustorError
 
 State = Literal["ok", "warning", "broken"]
 INOTIFY = Path("/proc/sys/fs/inotify")
@@ -160,8 +161,13 @@ def check_ports(layout: Layout, state: UpState) -> Iterator[Check]:
     Look whether the three ports are free, or ours.
     """
     ours = running_board(layout) is not None
+    try:
+        ports = state.ports if ours else choose_ports(state.ports)
+    except ConfigError as exc:
+        yield Check("ports", "broken", exc.message, exc.hint)
+        return
     for service in ("agent", "registry", "fusion"):
-        port = state.ports.of(service)
+        port = ports.of(service)
         name = f"port {port} ({service.capitalize()})"
         if ours:
             yield Check(name, "ok", "in use by our own services")

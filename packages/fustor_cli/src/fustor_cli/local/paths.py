@@ -49,7 +49,7 @@ def checked_path(given: str) -> str:
 
 def _nearest(path: Path) -> str:
     there = next((p for p in path.absolute().parents if p.is_dir()), Path("/"))
-    return f"the part that exists is {ascii_safe(str(there))}"
+    return f"check how it is written; the part that exists is {ascii_safe(str(there))}"
 
 
 def ascii_safe(text: str) -> str:

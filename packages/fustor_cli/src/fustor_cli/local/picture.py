@@ -199,6 +199,10 @@ def view_of(
     view.state = _state(agent, view.complete, source)
     if view.state not in {"live", "snapshot", "catching up"}:
         view.reason, view.hint = agent.reason, agent.hint
+        if (
+            view.reason and view.hint
+        ):  # the agent tells the reason with the hint behind it; whoever shows it adds the hint
+            view.reason = view.reason.removesuffix(f" ({view.hint})")
     view.ready = view.complete and view.state == "live"
     return view
 

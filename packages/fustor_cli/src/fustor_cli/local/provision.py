@@ -14,7 +14,7 @@ from fustor_cli.local.board import Board, last_lines
 from fustor_cli.local.layout import Layout
 from fustor_cli.local.paths import ids_of, key_of, sync_id, uri_of
 from fustor_cli.local.services import SERVICES
-from fustor_cli.local.state import KnownPath, UpState, save, write_private
+from fustor_cli.local.state import KnownPath, UpState, restore_hint, save, write_private
 from fustor_client.agent import AgentClient, Kind
 from fustor_client.models import Datastore
 from fustor_client.registry import RegistryClient
@@ -105,7 +105,8 @@ def _login(registry: RegistryClient, layout: Layout, state: UpState) -> None:
     except Unauthorized as exc:
         raise Unauthorized(
             f"the Registry does not take the admin password in {str(layout.state)!r}",
-            hint="put the password you set into `admin_password` of that file, then run `fustor up` again",
+            hint="if you changed it, put it into `admin_password` of that file and run `fustor up` again; "
+            f"if the file was lost, {restore_hint(layout)}",
         ) from exc
 
 

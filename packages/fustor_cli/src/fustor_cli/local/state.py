@@ -72,6 +72,16 @@ class UpState(msgspec.Struct):
     paths: dict[str, KnownPath] = {}
 
 
+def restore_hint(layout: Layout) -> str:
+    """
+    Return what to do when the memory, and with it the admin password, is lost.
+    """
+    return (
+        f"restore it from a back-up; without one run `fustor down`, move it and {str(layout.root / 'registry.db')!r} "
+        "away, and `fustor up PATH` makes a new user and key"
+    )
+
+
 def load(layout: Layout) -> UpState | None:
     """
     Read the memory; None before the first run.
@@ -83,10 +93,16 @@ def load(layout: Layout) -> UpState | None:
         return msgspec.json.decode(layout.state.read_bytes(), type=UpState)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, msgspec.DecodeError) as exc:
+    except OSError as exc:
         raise ConfigError(
-            f"{str(layout.state)!r} can't be read: {exc}",
-            hint="correct it, or move it away; `fustor up` then makes a new key (data stays)",
+            f"{str(layout.state)!r} can't be read: {exc.strerror}",
+            hint="run as the user it belongs to, or set FUSTOR_CONFIG_DIR to another folder",
+            context={"path": str(layout.state)},
+        ) from exc
+    except msgspec.DecodeError as exc:
+        raise ConfigError(
+            f"{str(layout.state)!r} is damaged: {exc}",
+            hint=restore_hint(layout),
             context={"path": str(layout.state)},
         ) from exc
 
@@ -116,6 +132,13 @@ def write_private(path: Path, data: bytes) -> None:
             hint="make room on the disk, or make the folder writable for this user",
             context={"path": str(path)},
         ) from exc
+
+
+def again(state: UpState | None) -> str:
+    """
+    Return the command that starts what was set up once more: it needs no path, and so no quoting either.
+    """
+    return "fustor up" if state is not None and state.paths else "fustor up PATH"
 
 
 def new_password() -> str:
