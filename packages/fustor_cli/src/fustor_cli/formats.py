@@ -148,6 +148,18 @@ def width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def tail(lead: str, text: str, columns: int) -> str:
+    """
+    Show `lead` and, of `text`, as much of its end as fits into `columns` of a terminal.
+    """
+    room = columns - width(lead)
+    if width(text) <= room:
+        return lead + text
+    while text and width(text) > room - 1:
+        text = text[1:]
+    return f"{lead}…{text}"
+
+
 def safe_lines(text: str) -> str:
     """
     Like `safe`, for text of several lines.

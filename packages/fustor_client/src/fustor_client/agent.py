@@ -55,6 +55,12 @@ class AgentClient(BaseClient):
         """
         self._send(Call[None]("POST", "/api/configs/apply", None))
 
+    def start(self, sync: str) -> None:
+        """
+        Start a sync that was stopped or has given up; one that waits to try again does so at once.
+        """
+        self._send(Call[None]("POST", f"/api/instances/{quote(sync, safe='')}/start", None))
+
     @staticmethod
     def _path(kind: Kind, config_id: str) -> str:
         return f"/api/configs/{kind}/{quote(config_id, safe='')}"

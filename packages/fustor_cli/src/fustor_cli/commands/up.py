@@ -139,7 +139,7 @@ def _provide(layout: Layout, state: UpState, path: str | None, told: Report) -> 
         lambda name: told.say("service", f"{name.capitalize()} is ready at {state.ports.url(name)}", service=name),
     )
     first = state.key is None
-    provision.provide_key(layout, state)
+    is_key_new = provision.provide_key(layout, state)
     if first:
         told.say(
             "created",
@@ -151,12 +151,12 @@ def _provide(layout: Layout, state: UpState, path: str | None, told: Report) -> 
         for other in paths.overlapping(path, state.paths):
             if not known_before:
                 told.say("warning", f"{path} and {other} overlap: what is in both is kept, and counted, twice")
-        known = provision.provide_sync(layout, state, path)
+        known = provision.provide_sync(layout, state, path, is_key_new=is_key_new)
         if known is not None:
             what = "Going on with" if known_before else "Watching"
             told.say("sync", f"{what} {path} (sync {known.sync!r})", path=paths.key_of(path), sync=known.sync)
     else:
-        provision.provide_sync(layout, state, None)
+        provision.provide_sync(layout, state, None, is_key_new=is_key_new)
 
 
 def _remembered(layout: Layout, path: str | None) -> UpState:

@@ -74,9 +74,12 @@ def service_words(layout: Layout, service: str, count: int = 8) -> list[str]:
     return last_lines(layout.output(service), count) or last_lines(layout.log(service), count)
 
 
-def provide_key(layout: Layout, state: UpState) -> None:
+def provide_key(layout: Layout, state: UpState) -> bool:
     """
-    See that there is a datastore and a valid API key for it, known to us and to the agent's pusher.
+    See that there is a datastore and a valid API key for it, known to us and in the file that the agent's pusher reads.
+
+    Returns:
+        Whether that file holds another key than before.
 
     Raises:
         FustorError: The Registry refuses; says what to do.
@@ -95,8 +98,10 @@ def provide_key(layout: Layout, state: UpState) -> None:
             made = registry.create_key(KEY_NAME, state.datastore_id, scopes=["ingest", "read"])
             state.key_id, state.key = made.id, made.key
             save(layout, state)
-    if state.key is not None and _content(layout.key_file) != state.key:
-        write_private(layout.key_file, state.key.encode())
+    if state.key is None or _content(layout.key_file) == state.key:
+        return False
+    write_private(layout.key_file, state.key.encode())
+    return True
 
 
 def _login(registry: RegistryClient, layout: Layout, state: UpState) -> None:
@@ -130,9 +135,12 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def provide_sync(layout: Layout, state: UpState, path: str | None) -> KnownPath | None:
+def provide_sync(layout: Layout, state: UpState, path: str | None, *, is_key_new: bool) -> KnownPath | None:
     """
     See that the agent has a pusher for our Fusion and, when a path is given, a source and a sync for it.
+
+    Args:
+        is_key_new: The agent may have read the old key when it started, and given up on the syncs that were refused.
 
     Returns:
         The path as remembered; None when none was given.
@@ -157,8 +165,12 @@ def provide_sync(layout: Layout, state: UpState, path: str | None) -> KnownPath 
             changed |= _put(agent, "sources", known.sync, source, keep=("max_retries",))
             sync = {"source": known.sync, "pusher": PUSHER, "disabled": False}
             changed |= _put(agent, "syncs", known.sync, sync)
-        if changed:
+        if changed or is_key_new:
             agent.apply()
+        if is_key_new:
+            for sync_state in agent.instances().syncs:
+                if sync_state.pusher == PUSHER and "ERROR" in sync_state.state.upper():
+                    agent.start(sync_state.id)
         return known
 
 

@@ -4,16 +4,23 @@ The status screen and the progress line of `fustor up` and `fustor status`, draw
 
 from __future__ import annotations
 
+import shlex
+
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from fustor_cli import formats
 from fustor_cli.local.picture import Picture, ServiceView, SyncView
 
+UNBOUNDED = 10_000
+"""
+Columns of a terminal on which everything fits.
+"""
 _COLOURS = {
     "running": "green",
     "live": "green",
@@ -48,6 +55,28 @@ def _state(state: str) -> Text:
     return Text("● " + state, style=_COLOURS.get(state, ""))
 
 
+class _Fitting:
+    """
+    A table where the terminal is wide enough for it, lines that wrap where it is not.
+    """
+
+    def __init__(self, table: Table, lines: list[Text]) -> None:
+        self._table = table
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wish = console.measure(self._table, options=options.update(max_width=UNBOUNDED)).maximum
+        if wish <= options.max_width:
+            yield self._table
+            return
+        yield from self._lines
+        yield Text("")
+
+
+def _line(name: str, state: str, *facts: str) -> Text:
+    return Text.assemble((name, "bold"), "\n  ", _state(state), *(f" · {fact}" for fact in facts if fact))
+
+
 def _syncs(syncs: list[SyncView]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, expand=False, pad_edge=False)
     table.add_column("Tree", overflow="fold")
@@ -64,11 +93,30 @@ def _syncs(syncs: list[SyncView]) -> RenderableType:
         )
     if not syncs:
         return Text("No tree yet. Add one: fustor up PATH\n")
-    return table
+    return _Fitting(table, [_sync_line(sync) for sync in syncs])
+
+
+def _sync_line(sync: SyncView) -> Text:
+    name = formats.safe(sync.root or sync.id)
+    if _is_counted(sync):
+        amounts = [
+            formats.some(sync.files, "file", "files"),
+            formats.some(sync.dirs, "directory", "directories"),
+            formats.size(sync.bytes),
+        ]
+    else:
+        amounts = [formats.some(sync.entries, "entry", "entries")]
+    events = "" if sync.events_per_s is None else f"{sync.events_per_s:,.1f} events/s"
+    lag = "" if sync.lag_s is None else f"lag {formats.duration(sync.lag_s)}"
+    return _line(name, sync.state, *amounts, events, lag)
+
+
+def _is_counted(sync: SyncView) -> bool:
+    return bool(sync.files or sync.dirs or sync.state != "stopped")
 
 
 def _amounts(sync: SyncView) -> tuple[str, str, str]:
-    if sync.files or sync.dirs or sync.state != "stopped":
+    if _is_counted(sync):
         return formats.count(sync.files), formats.count(sync.dirs), formats.size(sync.bytes)
     return f"({formats.count(sync.entries)} entries)", "-", "-"
 
@@ -89,7 +137,18 @@ def _services(services: list[ServiceView]) -> RenderableType:
             str(service.restarts),
             Text(service.url + "/docs", style=f"link {service.url}/docs"),
         )
-    return table
+    return _Fitting(table, [_service_line(service) for service in services])
+
+
+def _service_line(service: ServiceView) -> Text:
+    return _line(
+        service.name.capitalize(),
+        service.state,
+        "" if service.up_s is None else f"up {formats.duration(service.up_s)}",
+        "" if service.memory is None else formats.size(service.memory),
+        formats.some(service.restarts, "restart", "restarts") if service.restarts else "",
+        service.url + "/docs",
+    )
 
 
 def _warnings(picture: Picture) -> list[Text]:
@@ -114,13 +173,20 @@ def _warnings(picture: Picture) -> list[Text]:
 
 
 def _next(picture: Picture) -> RenderableType:
-    tree = next((sync.root for sync in picture.syncs if sync.root), "PATH")
+    tree = next((sync.root for sync in picture.syncs if sync.root), None)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_row("Find", Text("fustor search '*.py'", style="cyan"))
-    table.add_row("Browse", Text(f"fustor tree {formats.safe(tree)}", style="cyan"))
+    table.add_row("Browse", Text("fustor tree" + _typed(tree), style="cyan"))
     table.add_row("Follow", Text("fustor tail", style="cyan"))
     table.add_row("Stop", Text("fustor down", style="cyan"), Text("the data stays", style="dim"))
     return table
+
+
+def _typed(path: str | None) -> str:
+    """
+    Return a path as an argument for a shell; "" when there is none, or none that can be typed.
+    """
+    return f" {shlex.quote(path)}" if path and path.isprintable() and "\\" not in path else ""
 
 
 class SnapshotBar:
@@ -129,16 +195,19 @@ class SnapshotBar:
     """
 
     def __init__(self, console: Console) -> None:
-        self.progress = Progress(
+        # On a narrow terminal the numbers matter more than the bar; the name takes what is left.
+        bar = [BarColumn(bar_width=24 if console.width >= 110 else 10)] if console.width >= 80 else []
+        more = [TextColumn("{task.fields[rate]}"), TimeElapsedColumn()] if console.width >= 60 else []
+        columns: list[ProgressColumn] = [
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[amount]}"),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            *bar,
+            TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
+            *more,
+        ]
+        fixed = 2 + sum({BarColumn: 25, TextColumn: 25, TimeElapsedColumn: 8}.get(type(one), 0) for one in columns[2:])
+        self._name_width = max(12, console.width - fixed)
+        self.progress = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, sync: SyncView, total: int | None, rate: float) -> None:
@@ -146,16 +215,15 @@ class SnapshotBar:
         Show where a sync stands. `total` is None while nobody knows it; then the bar only moves.
         """
         task = self._tasks.get(sync.id)
+        name = formats.tail(f"{sync.state.capitalize()} ", formats.safe(sync.root), self._name_width)
         if task is None:
-            task = self._tasks[sync.id] = self.progress.add_task(
-                f"{sync.state.capitalize()} {formats.safe(sync.root)}", total=total, rate="", amount=""
-            )
+            task = self._tasks[sync.id] = self.progress.add_task(name, total=total, rate="", amount="")
         known = None if total is None or sync.entries > total else total
         self.progress.update(
             task,
-            description=f"{sync.state.capitalize()} {formats.safe(sync.root)}",
+            description=escape(name),
             completed=sync.entries,
             total=known,
             amount=formats.count(sync.entries) + ("" if known is None else f" of about {formats.count(known)}"),
-            rate=f"{rate:,.0f} files/s",
+            rate=f"{rate:,.0f} entries/s",
         )
