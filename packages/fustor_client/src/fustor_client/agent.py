@@ -61,6 +61,12 @@ class AgentClient(BaseClient):
         """
         self._send(Call[None]("POST", f"/api/instances/{quote(sync, safe='')}/start", None))
 
+    def stop(self, sync: str) -> None:
+        """
+        Stop a sync until it is started again or the agent restarts.
+        """
+        self._send(Call[None]("POST", f"/api/instances/{quote(sync, safe='')}/stop", None))
+
     @staticmethod
     def _path(kind: Kind, config_id: str) -> str:
         return f"/api/configs/{kind}/{quote(config_id, safe='')}"

@@ -140,7 +140,7 @@ def provide_sync(layout: Layout, state: UpState, path: str | None, *, is_key_new
     See that the agent has a pusher for our Fusion and, when a path is given, a source and a sync for it.
 
     Args:
-        is_key_new: The agent may have read the old key when it started, and given up on the syncs that were refused.
+        is_key_new: The agent may have read the old key when it started, and may be about to be refused with it.
 
     Returns:
         The path as remembered; None when none was given.
@@ -169,7 +169,8 @@ def provide_sync(layout: Layout, state: UpState, path: str | None, *, is_key_new
             agent.apply()
         if is_key_new:
             for sync_state in agent.instances().syncs:
-                if sync_state.pusher == PUSHER and "ERROR" in sync_state.state.upper():
+                if sync_state.pusher == PUSHER:
+                    agent.stop(sync_state.id)
                     agent.start(sync_state.id)
         return known
 
