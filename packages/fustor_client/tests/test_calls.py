@@ -212,7 +212,8 @@ def test_address_that_is_none_is_refused_at_once(url: str) -> None:
 
 def test_key_travels_in_its_header_and_odd_ones_are_refused(service: Any) -> None:
     service.says(lambda request: request.reply(200, b'{"rows": []}'))
-    FusionClient(service.url, "from-a-file\n", transport=StdlibTransport(service.url)).trees()
+    with FusionClient(service.url, "from-a-file\n", transport=StdlibTransport(service.url)) as client:
+        client.trees()
     assert service.requests[0].headers["X-API-Key"] == "from-a-file"
     for key in ("schlüssel", "two\nlines", "nul\0"):
         with pytest.raises(errors.Unauthorized):

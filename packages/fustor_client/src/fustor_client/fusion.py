@@ -30,8 +30,9 @@ class FusionClient(BaseClient):
     """
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 30.0, transport: Transport | None = None) -> None:
+        sent = header_value(key)  # refused before anything is opened
         super().__init__(url, timeout_s=timeout_s, transport=transport)
-        self._headers["X-API-Key"] = header_value(key)
+        self._headers["X-API-Key"] = sent
 
     def trees(self) -> list[models.Tree]:
         """

@@ -32,8 +32,9 @@ class AsyncFusionClient(AsyncBaseClient):
     """
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 30.0, client: httpx.AsyncClient | None = None) -> None:
+        sent = header_value(key)  # refused before anything is opened
         super().__init__(url, timeout_s=timeout_s, client=client)
-        self._headers["X-API-Key"] = header_value(key)
+        self._headers["X-API-Key"] = sent
 
     async def trees(self) -> list[models.Tree]:
         """
