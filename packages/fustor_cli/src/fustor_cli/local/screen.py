@@ -219,11 +219,13 @@ class SnapshotBar:
         if task is None:
             task = self._tasks[sync.id] = self.progress.add_task(name, total=total, rate="", amount="")
         known = None if total is None or sync.entries > total else total
+        for one in self.progress.tasks:
+            if one.id == task:
+                one.total = known  # `update` takes None for "as before"
         self.progress.update(
             task,
             description=escape(name),
             completed=sync.entries,
-            total=known,
             amount=formats.count(sync.entries) + ("" if known is None else f" of about {formats.count(known)}"),
             rate=f"{rate:,.0f} entries/s",
         )
