@@ -84,10 +84,11 @@ def test_codes_and_shapes_of_newer_services_are_borne(service: Any, make: Make) 
         lambda request: request.reply(404, b'{"code": ["x"], "hint": 7, "context": 3}'),
         lambda request: request.reply(422, b'{"detail": [{"loc": ["query", "limit"], "msg": "too large"}]}'),
         lambda request: request.reply(400, b'["no", "object"]'),
+        lambda request: request.reply(400, b'{"\xff": 1}'),
     )
     caught = []
     with fusion(service.url, make) as client:
-        for _ in range(4):
+        for _ in range(5):
             with pytest.raises(errors.FustorError) as one:
                 client.trees()
             caught.append(one.value)
@@ -97,6 +98,7 @@ def test_codes_and_shapes_of_newer_services_are_borne(service: Any, make: Make) 
     assert [type(one) for one in caught] == [
         errors.NotFoundError,
         errors.NotFoundError,
+        errors.InvalidRequest,
         errors.InvalidRequest,
         errors.InvalidRequest,
     ]
@@ -111,7 +113,7 @@ def test_retry_after_travels_with_the_error(service: Any, make: Make, header: st
     assert caught.value.wait_s == (default if wait_s is None else wait_s)
 
 
-@pytest.mark.parametrize("body", [b"<html>welcome to the router</html>", b"", b'{"rows": 3}', b"null"])
+@pytest.mark.parametrize("body", [b"<html>welcome to the router</html>", b"", b'{"rows": 3}', b"null", b'{"\xff": 1}'])
 def test_answer_that_is_not_ours_is_told_as_such(service: Any, make: Make, body: bytes) -> None:
     service.says(lambda request: request.reply(200, body))
     with fusion(service.url, make) as client, pytest.raises(errors.FustorError, match="can't be read") as caught:

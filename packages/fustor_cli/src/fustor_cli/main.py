@@ -84,6 +84,8 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     try:
         app(arguments, prog_name="fustor")
     except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # the command line library made an exit code of it
+            return 0
         return exc.code if isinstance(exc.code, int) else 1
     except BrokenPipeError:
         # Who read our output has had enough (`| head`); python would complain once more when it flushes.

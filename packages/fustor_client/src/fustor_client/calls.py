@@ -63,7 +63,7 @@ class Call(Generic[T]):
             return None  # type: ignore[return-value]  # T is None for these calls
         try:
             return msgspec.json.decode(body, type=self.answer, strict=False)  # type: ignore[no-any-return]
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise garbled(url, exc) from exc
 
 

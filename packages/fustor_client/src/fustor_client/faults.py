@@ -40,7 +40,7 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, url: str) -
     """
     try:
         said: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         said = {}
     if not isinstance(said, dict):
         said = {}

@@ -56,7 +56,7 @@ def read_board(layout: Layout) -> Board | None:
     """
     try:
         return msgspec.json.decode(layout.board.read_bytes(), type=Board)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -99,7 +99,7 @@ def load(layout: Layout) -> UpState | None:
             hint="run as the user it belongs to, or set FUSTOR_CONFIG_DIR to another folder",
             context={"path": str(layout.state)},
         ) from exc
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(
             f"{str(layout.state)!r} is damaged: {exc}",
             hint=restore_hint(layout),
