@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +21,8 @@ from harness.stack import free_port
 from harness.trees import find_tree, make_tree
 
 TIMEOUT_S = 120
+SCRIPT = Path(sys.executable).with_name("fustor")
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class Command:
@@ -29,12 +36,75 @@ class Command:
         self.env |= {f"FUSTOR_{name}_PORT": str(free_port()) for name in ("AGENT", "REGISTRY", "FUSION")}
 
     def __call__(self, *arguments: str) -> str:
-        script = Path(sys.executable).with_name("fustor")
         done = subprocess.run(
-            [str(script), *arguments], env=self.env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+            [str(SCRIPT), *arguments], env=self.env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
         )
         assert done.returncode == 0, f"fustor {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+class Terminal:
+    """
+    A command on a terminal of its own, 100 columns wide, as its only foreground process.
+    """
+
+    def __init__(self, env: dict[str, str], *arguments: str) -> None:
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (40, 100))
+        self.before = termios.tcgetattr(theirs)
+        self._ours, self._theirs = ours, theirs
+        self.screen = b""
+        env = {name: value for name, value in env.items() if name not in {"COLUMNS", "NO_COLOR"}}
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", str(SCRIPT), *arguments],
+            env={**env, "TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+
+    def read_until(self, *wanted: str) -> None:
+        """
+        Read until all these have been drawn.
+        """
+        end = time.monotonic() + TIMEOUT_S
+        while not all(one.encode() in self.screen for one in wanted):
+            assert time.monotonic() < end, f"{wanted} never came:\n{self.screen.decode(errors='replace')}"
+            self._read(0.1)
+
+    def _read(self, wait_s: float) -> bool:
+        if not select.select([self._ours], [], [], wait_s)[0]:
+            return False
+        self.screen += os.read(self._ours, 65536)
+        return True
+
+    def press_ctrl_c(self) -> int:
+        """
+        Type it, and return the exit code of the command.
+        """
+        os.write(self._ours, b"\x03")
+        end = time.monotonic() + TIMEOUT_S
+        while self.process.poll() is None:
+            assert time.monotonic() < end, self.screen.decode(errors="replace")
+            self._read(0.1)
+        while self._read(0):
+            pass
+        return self.process.returncode
+
+    def is_restored(self) -> bool:
+        """
+        Tell whether the cursor shows and the modes of the terminal are what they were.
+        """
+        cursor = self.screen.rfind(SHOW_CURSOR) > self.screen.rfind(HIDE_CURSOR) >= 0
+        return cursor and termios.tcgetattr(self._theirs) == self.before
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGHUP)
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ours)
+        os.close(self._theirs)
 
 
 @pytest.fixture
@@ -66,6 +136,48 @@ def test_up_query_down_and_up_again(fustor: Command, tmp_path: Path) -> None:
         json.loads(fustor("status", "--json"))
         fustor("down")
         fustor("up", str(tree), "-D")
+
+
+def pushed_rows(fustor: Command) -> int:
+    (sync,) = json.loads(fustor("status", "--json"))["syncs"]
+    rows: int = sync["pushed_rows"]
+    return rows
+
+
+def test_up_in_the_foreground_shows_progress_and_redoes_nothing(fustor: Command, tmp_path: Path) -> None:
+    """
+    On a terminal: a bar, then the status screen; Ctrl-C stops the services and leaves the terminal as it was; what the
+    second start pushes is what changed in between, and nothing else.
+    """
+    tree = tmp_path / "a tree"
+    make_tree(tree, 3000)
+    for added in (None, 0, 3):
+        for number in range(added or 0):
+            (tree / f"added-{number}").touch()
+        terminal = Terminal(fustor.env, "up", str(tree))
+        try:
+            terminal.read_until("● live", "Ctrl-C stops the services")
+            pushed = pushed_rows(fustor)
+            assert terminal.press_ctrl_c() == 0
+            shown = " ".join(terminal.screen.decode(errors="replace").split())  # long paths fold lines
+            assert "entries/s" in shown and "━" in shown, shown
+            assert "Stopped. The data stays; go on with: fustor up" in shown
+            assert terminal.is_restored()
+        finally:
+            terminal.close()
+        if added is None:
+            assert pushed >= len(find_tree(tree))
+            assert "live from now on" in shown
+        elif added == 0:
+            assert pushed == 0
+            assert "0 changes since the last run" in shown
+        else:
+            assert added <= pushed <= added + 1, "the new files, and the folder they are in"
+        status = subprocess.run(
+            [str(SCRIPT), "status"], env=fustor.env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+        assert status.returncode == 1
+        assert "The services do not run. Start them: fustor up\n" in status.stderr
 
 
 def test_doctor_and_help_answer_without_services(fustor: Command) -> None:
