@@ -58,7 +58,16 @@ def test_nothing_is_cut_off_and_nothing_overflows(width: int) -> None:
     folded = "".join(c for c in text if c not in " \n│─")
     for word in ("/mytree", LONG.replace(" ", ""), "1,234", "1.0G", "12.5", "4ms", "live", "error", "notanswering"):
         assert word in folded, (word, text)
-    for word in ("crashloop", "http://127.0.0.1:8102/docs", "2h5min", "makeanother", "2morelikethese", "exitcode3"):
+    for word in (
+        "crashloop",
+        "http://127.0.0.1:8102",
+        "2h5min",
+        "makeanother",
+        "2morelikethese",
+        "exitcode3",
+        "17restarts",
+        "12",
+    ):
         assert word in folded, (word, text)
     assert "fustortree'/mytree'" in folded
 

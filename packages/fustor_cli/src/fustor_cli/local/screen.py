@@ -52,7 +52,7 @@ def screen(picture: Picture, *, footer: str | None) -> RenderableType:
 
 
 def _state(state: str) -> Text:
-    return Text("● " + state, style=_COLOURS.get(state, ""))
+    return Text("● " + state, style=_COLOURS.get(state.partition(" (")[0], ""))
 
 
 class _Fitting:
@@ -125,29 +125,33 @@ def _services(services: list[ServiceView]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, expand=False, pad_edge=False)
     for name in ("Service", "State"):
         table.add_column(name, no_wrap=True)
-    for name in ("Up", "Memory", "Restarts"):
+    for name in ("Pid", "Up", "Memory"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Address", no_wrap=True)
     for service in services:
         table.add_row(
             service.name.capitalize(),
-            _state(service.state),
+            _state(service.state + _restarts(service)),
+            "-" if service.pid is None else str(service.pid),
             "-" if service.up_s is None else formats.duration(service.up_s),
             "-" if service.memory is None else formats.size(service.memory),
-            str(service.restarts),
-            Text(service.url + "/docs", style=f"link {service.url}/docs"),
+            Text(service.url, style=f"link {service.url}/docs"),
         )
     return _Fitting(table, [_service_line(service) for service in services])
+
+
+def _restarts(service: ServiceView) -> str:
+    return f" ({formats.some(service.restarts, 'restart', 'restarts')})" if service.restarts else ""
 
 
 def _service_line(service: ServiceView) -> Text:
     return _line(
         service.name.capitalize(),
-        service.state,
+        service.state + _restarts(service),
+        "" if service.pid is None else f"pid {service.pid}",
         "" if service.up_s is None else f"up {formats.duration(service.up_s)}",
         "" if service.memory is None else formats.size(service.memory),
-        formats.some(service.restarts, "restart", "restarts") if service.restarts else "",
-        service.url + "/docs",
+        service.url,
     )
 
 
