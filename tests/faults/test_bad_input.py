@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harness.trees import RandomWork, make_tree, wait_equal
 pytestmark = pytest.mark.timeout(600)  # past every wait below, so that a failed wait is what is reported
 
 SMALL_DISK_KIB = 1536
+AWAY_SECONDS = float(os.environ.get("FUSTOR_AWAY_SECONDS", "0"))
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:
@@ -259,9 +261,12 @@ def test_two_agents_with_the_same_sync(stack: Stack) -> None:
         second.kill()
 
 
+@pytest.mark.timeout(600 + AWAY_SECONDS)
 def test_fusion_away_while_much_changes(stack: Stack) -> None:
     """
     With Fusion gone and heavy change the agent's memory stays bounded, and all is right when Fusion is back.
+
+    `FUSTOR_AWAY_SECONDS` makes it last longer.
     """
     make_tree(stack.tree, 5000)
     stack.start()
@@ -272,7 +277,12 @@ def test_fusion_away_while_much_changes(stack: Stack) -> None:
     before = agent.memory_info().rss
     stack.fusion.kill()
     with RandomWork(stack.tree, seed=7, threads=3, pause_s=0.001) as work:
-        wait_for("much has changed", lambda: work.done > 10_000, timeout_s=120)
+        until = time.monotonic() + AWAY_SECONDS
+        wait_for(
+            "much has changed",
+            lambda: work.done > 10_000 and time.monotonic() > until,
+            timeout_s=120 + AWAY_SECONDS,
+        )
     for number in range(20_000):
         (stack.tree / f"burst-{number}").touch()
     after = agent.memory_info().rss
