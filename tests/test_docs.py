@@ -206,3 +206,25 @@ def test_the_cli_commands_the_docs_name_exist() -> None:
     }
     missing = {(page, name) for page, name in named if not re.search(rf"\b{name}\b", shown.stdout)}
     assert not missing
+
+
+def test_the_way_of_an_event_names_files_that_are_there() -> None:
+    """
+    Each step in docs/architecture.md names its files; a short name is beside the one before it or below the same `src/<package>`.
+    """
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    way = text.partition("## The way of one event")[2].partition("\n## ")[0]
+    steps = [line for line in way.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [int(line.split("|")[1]) for line in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) > 10
+    for step in steps:
+        named = re.findall(r"`([\w/]+\.py)`", step.split("|")[3])
+        assert named, step
+        before = Path(named[0])
+        for name in named:
+            if "/src/" in name:
+                before = Path(name)
+                assert (ROOT / before).is_file(), name
+                continue
+            package = Path(*before.parts[: before.parts.index("src") + 2])
+            assert any((ROOT / folder / name).is_file() for folder in (before.parent, package)), f"{name} in {step}"
