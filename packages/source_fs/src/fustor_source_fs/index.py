@@ -8,6 +8,7 @@ Invariants:
     - A directory is *unknown* (no row), *partial* (some children were sent live before a snapshot came by) or *complete*
       (the row says exactly what was sent of it).
     - What the index says of a path is what was last sent of it, never newer than what was sent.
+    - What a snapshot sent of a directory too large for one chunk is kept as *slices* until it has read all of it.
     - Index and journal change in one transaction, committed before an event is handed out.
     - After a power cut the newest transactions may be missing while the consumer has their rows; a row that is missing here
       could then stay there for ever. So an index that was not closed before the machine restarted is begun anew: a new
@@ -47,6 +48,7 @@ The pseudo-directory whose only child, "", is the root.
 """
 log = logging.getLogger(__name__)
 _HOT_ENTRIES = 30_000
+_HOT_DIRS = 4096
 _VERSION = 1
 _BEGUN_ANEW = "the local index %s can't be gone on with (%s): it is begun anew, and earlier positions are lost"
 
@@ -57,6 +59,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dirs(path TEXT PRIMARY KEY, buckets INTEGER, complete INTEGER, blob BLOB);
 CREATE TABLE IF NOT EXISTS buckets(path TEXT, bucket INTEGER, blob BLOB, PRIMARY KEY(path, bucket));
+CREATE TABLE IF NOT EXISTS slices(path TEXT, blob BLOB);
+CREATE INDEX IF NOT EXISTS slices_by_path ON slices(path);
 CREATE TABLE IF NOT EXISTS journal(idx INTEGER PRIMARY KEY, n INTEGER, paths BLOB);
 """
 
@@ -124,6 +128,8 @@ class Index:
         self._hot_entries = 0
         self._changed: set[str] = set()
         self._removed: list[str] = []
+        self._sliced: list[str] = []
+        self._has_slices = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             used_before = (folder / "lock").exists()
@@ -167,6 +173,7 @@ class Index:
         self.root_inode = int(meta("root_inode") or 0)
         self._born = meta("born_inode") or "0"
         self.root_was_mount = meta("root_was_mount") == "1"
+        self._has_slices = self._db.execute("SELECT 1 FROM slices LIMIT 1").fetchone() is not None
         last = int(meta("ceiling") or 0)
         self.clock = Clock(last, self._reserve, self.lock)
         if self.is_new:
@@ -190,7 +197,7 @@ class Index:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA cache_size=-8000")
+        self._db.execute("PRAGMA cache_size=-4000")
         self._db.execute("PRAGMA journal_size_limit=16000000")
         self._db.executescript(_SCHEMA)
 
@@ -292,7 +299,8 @@ class Index:
         """
         Forget everything: a new incarnation.
         """
-        self._db.executescript("DELETE FROM dirs; DELETE FROM buckets; DELETE FROM journal;")
+        self._db.executescript("DELETE FROM dirs; DELETE FROM buckets; DELETE FROM slices; DELETE FROM journal;")
+        self._has_slices = False
         self._hot.clear()
         self._hot_entries = 0
         self._changed.clear()
@@ -332,6 +340,8 @@ class Index:
         if path in hot:
             hot.move_to_end(path)
             return hot[path]
+        if self._hot_entries > _HOT_ENTRIES or len(hot) > _HOT_DIRS:
+            self._cool()
         found = self._db.execute("SELECT buckets, complete, blob FROM dirs WHERE path=?", (path,)).fetchone()
         entry = None
         if found is not None:
@@ -424,6 +434,7 @@ class Index:
             entry.dirty.add(0)
         entry.complete = True
         self._changed.add(path)
+        self.take_slices(path)
 
     def put(self, path: str, name: str, sig: Signature) -> None:
         """
@@ -478,11 +489,12 @@ class Index:
             return True
         if path in self._removed:
             return False
-        return (
+        tables = ("dirs", "slices") if self._has_slices else ("dirs",)
+        return any(
             self._db.execute(
-                "SELECT 1 FROM dirs WHERE path=? OR (path>? AND path<?) LIMIT 1", (path, below, path + "0")
+                f"SELECT 1 FROM {table} WHERE path=? OR (path>? AND path<?) LIMIT 1", (path, below, path + "0")
             ).fetchone()
-            is not None
+            for table in tables
         )
 
     def remove_tree(self, path: str) -> Iterator[str]:
@@ -492,18 +504,20 @@ class Index:
         Directories are found by their path and not from parent to child, so that a removal that was cut short by a
         crash is completed by the next one.
         """
-        if path:
-            below = (path + "/", path + "0")  # "0" is what follows "/"
-            found = self._db.execute(
-                "SELECT path FROM dirs WHERE path=? OR (path>? AND path<?) ORDER BY path DESC", (path, *below)
-            )
-            dirs = dict.fromkeys(row[0] for row in found)
-            dirs.update(dict.fromkeys(p for p in self._changed if p == path or p.startswith(below[0])))
-        else:
-            dirs = dict.fromkeys(row[0] for row in self._db.execute("SELECT path FROM dirs ORDER BY path DESC"))
-            dirs.update(dict.fromkeys(self._changed))
-            dirs.pop(SELF, None)
+        dirs: dict[str, None] = {}
+        for table in ("dirs", "slices") if self._has_slices else ("dirs",):
+            if path:
+                below = (path + "/", path + "0")  # "0" is what follows "/"
+                found = self._db.execute(
+                    f"SELECT path FROM {table} WHERE path=? OR (path>? AND path<?) ORDER BY path DESC", (path, *below)
+                )
+            else:
+                found = self._db.execute(f"SELECT path FROM {table} ORDER BY path DESC")
+            dirs.update(dict.fromkeys(row[0] for row in found))
+        dirs.update(dict.fromkeys(p for p in self._changed if not path or p == path or p.startswith(path + "/")))
+        dirs.pop(SELF, None)
         for here in dirs:
+            self.take_slices(here)
             if self._dir(here) is None:
                 continue
             for name in self.children(here):
@@ -514,6 +528,32 @@ class Index:
             self._hot[here] = None
             self._changed.discard(here)
             self._removed.append(here)
+
+    # Slices of a directory that a snapshot is reading
+
+    def note_slice(self, path: str, sigs: dict[str, Signature]) -> None:
+        """
+        Record a slice of an unfinished directory, in a transaction of its own, before its rows leave.
+
+        So what was sent of it is known when the snapshot is cut off, and goes when the directory goes.
+        """
+        with self._writing():
+            self._db.execute("INSERT INTO slices VALUES(?,?)", (path, _encode(sigs)))
+        self._has_slices = True
+
+    def take_slices(self, path: str) -> None:
+        """
+        Make children of what is recorded in slices; what is known of a child already stays.
+        """
+        if not self._has_slices or path in self._removed or path in self._sliced:
+            return
+        found = self._db.execute("SELECT blob FROM slices WHERE path=? ORDER BY rowid", (path,)).fetchall()
+        for (blob,) in found:
+            for name, sig in _decode(blob).items():
+                if self.get(path, name) is None:
+                    self.put(path, name, sig)
+        if found:
+            self._sliced.append(path)
 
     # Transactions
 
@@ -527,6 +567,8 @@ class Index:
         with self._writing():
             db.execute("BEGIN IMMEDIATE")
             heads = []
+            if self._has_slices:
+                db.executemany("DELETE FROM slices WHERE path=?", [(path,) for path, _ in dirs])
             for path, blobs in dirs:
                 entry = self._hot.pop(path, None)
                 if entry is not None:
@@ -553,7 +595,7 @@ class Index:
         Raises:
             ConnectionLost: It can't be written; what was not committed is let go.
         """
-        if not (self._changed or self._removed or sent):
+        if not (self._changed or self._removed or self._sliced or sent):
             return
         db = self._db
         with self._writing():
@@ -561,6 +603,8 @@ class Index:
             for path in self._removed:
                 db.execute("DELETE FROM dirs WHERE path=?", (path,))
                 db.execute("DELETE FROM buckets WHERE path=?", (path,))
+            for path in self._sliced:
+                db.execute("DELETE FROM slices WHERE path=?", (path,))
             for path in self._changed:
                 self._write(path)
             with self.journal.appending(sent):
@@ -570,8 +614,9 @@ class Index:
             if entry is not None:
                 entry.dirty.clear()
         self._removed.clear()
+        self._sliced.clear()
         self._changed.clear()
-        if self._hot_entries > _HOT_ENTRIES or len(self._hot) > 4096:
+        if self._hot_entries > _HOT_ENTRIES or len(self._hot) > _HOT_DIRS:
             self._cool()
 
     def reset(self) -> None:
@@ -582,6 +627,7 @@ class Index:
         self._hot_entries = 0
         self._changed.clear()
         self._removed.clear()
+        self._sliced.clear()
 
     def _write(self, path: str) -> None:
         entry = self._hot[path]
@@ -598,8 +644,16 @@ class Index:
         )
 
     def _cool(self) -> None:
-        while self._hot and (self._hot_entries > _HOT_ENTRIES // 2 or len(self._hot) > 2048):
-            _, entry = self._hot.popitem(last=False)
+        """
+        Let go of half of what is kept in memory, the longest unused first; what is not committed stays.
+        """
+        hot, busy = self._hot, self._changed.union(self._removed)
+        for path in list(hot):
+            if self._hot_entries <= _HOT_ENTRIES // 2 and len(hot) <= _HOT_DIRS // 2:
+                return
+            if path in busy:
+                continue
+            entry = hot.pop(path)
             if entry is not None:
                 self._hot_entries -= entry.entries
 

@@ -118,7 +118,7 @@ class Live:
             return  # it is seen through a link, or moved on just now
         if self._tree.reading:
             self._touch(parent, name)
-        if old is not None and is_dir(old) and not directory:
+        if not directory and self._had_children(path, old):
             self._remove_below(path)
         if old != sig:
             self._send(path, sig, "insert" if old is None else "update")
@@ -170,10 +170,17 @@ class Live:
             self._watcher.forget(path)
             self._delete(path)
             return
-        if is_dir(old):
+        if self._had_children(path, old):
             self._remove_below(path)
         index.drop(parent, name)
         self._delete(path)
+
+    def _had_children(self, path: str, old: Signature | None) -> bool:
+        """
+        Tell whether children of a path may have been sent. Between two looks a name can have been a directory that a snapshot
+        read, so what was sent last of the name itself does not tell.
+        """
+        return (old is not None and is_dir(old)) or self._index.has_below(path)
 
     def _is_unmounted(self, parent: str) -> bool:
         while parent:
@@ -227,7 +234,7 @@ class Live:
             found = os.lstat(tree.where(path)) if path else os.stat(tree.root)
         except OSError as error:
             if is_gone(error) and path:
-                if (old is not None and is_dir(old)) or index.has_below(path):
+                if self._had_children(path, old):
                     self._remove_below(path)
                 index.drop(parent, name)
                 self._delete(path)
@@ -236,7 +243,7 @@ class Live:
             return
         if tree.wanted is not None and path and not tree.wanted(path, found.st_mode >> 12 == 4):
             return
-        if old is not None and is_dir(old) and found.st_mode >> 12 != 4:
+        if found.st_mode >> 12 != 4 and self._had_children(path, old):
             self._remove_below(path)
         sig = signature(found)
         self._send(path, sig, "insert" if old is None else "update")

@@ -28,7 +28,7 @@ from fustor_core.models.file_row import FILE_COLUMNS, FILE_KEY, FILES_TABLE, esc
 from fustor_source_fs.faults import is_gone
 from fustor_source_fs.index import BUCKET_ENTRIES, SELF, bucket_count, pack
 from fustor_source_fs.live import picked_fields
-from fustor_source_fs.rows import TYPE_OF, Signature, build_row, join, read_target, signature
+from fustor_source_fs.rows import TYPE_OF, Signature, build_row, is_dir, join, read_target, signature, split
 from fustor_source_fs.tree import Reading, Tree
 from fustor_source_fs.watch import Watcher
 
@@ -60,7 +60,7 @@ class _Span:
     The rows of one directory, or of a slice of it, within a chunk.
     """
 
-    __slots__ = ("blobs", "first", "inode", "last", "names", "path", "sigs", "whole")
+    __slots__ = ("blobs", "first", "inode", "last", "path", "sigs", "sliced", "whole")
 
     def __init__(self, path: str, inode: int, first: int) -> None:
         self.path = path
@@ -72,6 +72,10 @@ class _Span:
         self.whole = False
         """
         Whether the directory is read to its end with this span.
+        """
+        self.sliced = False
+        """
+        Whether it is a slice: `sigs` is then not all of the directory, and of the last one `blobs` is.
         """
 
 
@@ -114,6 +118,8 @@ class Walk:
         self._rows: list[Any] = []
         self._spans: list[_Span] = []
         self._reading: set[str] = set()
+        self._resumed: set[str] = set()
+        self._left_to_live: set[str] = set()
         self._low = 0
 
     def chunks(self) -> Iterator[EventBase]:
@@ -132,6 +138,7 @@ class Walk:
         tree = self._tree
         self._take_low()
         waiting, skip = self._resume() if self._token else ([self._start], None)
+        self._resumed = set(waiting) - {self._start}
         if self._token is None:
             self._read_start()
         try:
@@ -290,6 +297,9 @@ class Walk:
         """
         Read a directory slice by slice; its entry in the index is packed meanwhile and written with the last one.
         """
+        with self._tree.index.lock:
+            self._tree.index.take_slices(path)  # of a snapshot that was cut off
+            self._tree.index.commit()
         count = bucket_count(len(names))
         packed = [bytearray() for _ in range(count)]
         counts = [0] * count
@@ -301,6 +311,7 @@ class Walk:
             part = names[at : at + room]
             at += len(part)
             span = _Span(path, inode, len(self._rows))
+            span.sliced = True
             self._spans.append(span)
             self._stat(fd, path, part, span.sigs, subdirs)
             for name, sig in span.sigs.items():
@@ -405,18 +416,22 @@ class Walk:
             reading = tree.reading.get(span.path)
             if span.whole:
                 self._end(span.path)
-            if reading is None or reading.gone or not self._is_same(span):
+            if reading is None or reading.gone or self._is_left_to_live(span.path) or not self._is_same(span):
                 # It was moved or deleted while it was read: what is there now is told live.
                 for at in range(span.first, span.last):
                     self._rows[at] = None
                 holes = True
                 if reading is not None:
                     reading.gone = True
+                self._left_to_live.update(join(span.path, name) for name, sig in span.sigs.items() if is_dir(sig))
                 self._hint_away(span.path)
                 continue
             if tree.sent_live:
                 self._note_overtaken(span, reading)
-            if not self._record or not span.whole:
+            if not self._record:
+                continue
+            if not span.whole:
+                holes |= self._settle_slice(span, reading)
                 continue
             if not index.is_known(span.path) and not reading.touched:
                 # Nothing was sent of it, so nobody but this walk says what was.
@@ -429,6 +444,32 @@ class Walk:
         if store:
             index.store_packed(store)
         return holes
+
+    def _is_left_to_live(self, path: str) -> bool:
+        """
+        Tell whether a directory's own row was left to the live stream; then so is all below it.
+
+        Else the index could know children of a name that was never sent, and nobody would delete them when it goes.
+        """
+        if path in self._resumed:
+            self._resumed.discard(path)
+            sig = self._tree.index.get(*split(path))
+            if sig is None or not is_dir(sig):
+                self._left_to_live.add(path)
+        return path in self._left_to_live
+
+    def _settle_slice(self, span: _Span, reading: Reading) -> bool:
+        """
+        Settle a slice of a directory that is not read to its end; return whether rows were taken out.
+        """
+        index = self._tree.index
+        if not index.is_complete(span.path):
+            index.note_slice(span.path, span.sigs)
+            return False
+        different = [
+            name for name, sig in span.sigs.items() if name in reading.touched or index.get(span.path, name) != sig
+        ]
+        return self._look_again(span, different)
 
     def _note_overtaken(self, span: _Span, reading: Reading) -> None:
         """
@@ -478,10 +519,10 @@ class Walk:
         Of a directory of which some was sent live while it was read: record the rest, leave those names to the live stream.
         """
         index = self._tree.index
+        index.create(span.path)
         known = index.children(span.path)
         read = self._read_sigs(span)
         live = reading.touched | set(known)
-        index.create(span.path)
         for name, sig in read.items():
             if name not in live:
                 index.put(span.path, name, sig)
@@ -489,11 +530,10 @@ class Walk:
         return self._look_again(span, [name for name in live if known.get(name) != read.get(name)])
 
     def _read_sigs(self, span: _Span) -> dict[str, Signature]:
-        blobs = self._pack(span)
-        if len(blobs) == 1 and span.sigs:
+        if not span.sliced:
             return span.sigs
         read: dict[str, Signature] = {}
-        for blob in blobs:
+        for blob in self._pack(span):
             read.update(msgspec.msgpack.decode(blob, type=dict[str, Signature]))
         return read
 
@@ -521,13 +561,17 @@ class Walk:
                         rows[at] = None
                         holes = True
                     told.append(name)
+                    self._left_to_live.add(path)
                 continue
-            if index.get(span.path, name) != sig:
+            known = index.get(span.path, name)
+            if known != sig:
                 told.append(name)
                 if live or (tree.wanted is not None and not tree.wanted(path, sig[0] >> 12 == 4)):
                     if at is not None:
                         rows[at] = None
                         holes = True
+                    if known is None or not is_dir(known):
+                        self._left_to_live.add(path)
                     continue
             if at is not None:
                 target = read_target(tree.where(path)) if sig[0] >> 12 == 10 else None
