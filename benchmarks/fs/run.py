@@ -22,15 +22,17 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from profile import Profile
 
 import measure
 import psutil
 import tree
+from public import PublicFustor
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from harness.stack import Stack, wait_for  # noqa: E402 - the tests' harness is not installed
+from harness.stack import Stack, free_port, wait_for  # noqa: E402 - the tests' harness is not installed
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 BEGIN, END = "<!-- fs: begin -->", "<!-- fs: end -->"
@@ -187,6 +189,29 @@ class Bench:
             self.row(f"query: {what}, p50 / p99", f"{p50:.2f} / {p99:.2f} ms")
         client.close()
 
+    def profile(self) -> None:
+        """
+        Look at where the time of a first snapshot goes, with services of their own: being looked at slows them down.
+        """
+        folder = self.folder / "profiled"
+        folder.mkdir()
+        stack = Stack(folder, self.tree)
+        try:
+            stack.registry.start()
+            stack.key = stack.provision("bench")
+            stack.fusion.start()
+            stack.write_agent_config(sync_disabled=True)
+            stack.agent.start()
+            services = (stack.agent, stack.fusion)
+            profile = Profile({one.name: one.process.pid for one in services if one.process}, folder)
+            with profile.taken():
+                stack.enable_sync()
+                stack.wait_snapshot_ended()
+        finally:
+            stack.close()
+        for what, figure in profile.rows():
+            self.row(what, figure)
+
     def live_latency(self, when: str, before_each: Callable[[], object]) -> None:
         """
         From the close of a new file until each view shows it.
@@ -231,6 +256,19 @@ class Bench:
                 f"live, {when}: close to visible in {view}, p50 / p99 (n={len(taken)})", f"{p50:.1f} / {p99:.1f} ms"
             )
         client.close()
+
+    def public(self) -> None:
+        """
+        The same of the public Fustor; ours has ended by then.
+        """
+        files = sum(len(names) for _, _, names in os.walk(self.tree))
+        public = PublicFustor(self.folder / "public", self.tree, free_port())
+        try:
+            public.install()
+            for what, figure in public.measure(files):
+                self.row(what, figure)
+        finally:
+            public.close()
 
     def close(self) -> None:
         self.stack.close()
@@ -292,6 +330,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--where", type=Path, default=None, help="folder to work in (default: the system's temporary folder)"
     )
+    parser.add_argument(
+        "--with-public", action="store_true", help="measure the public Fustor from PyPI on the same tree too"
+    )
+    parser.add_argument("--profile", action="store_true", help="also show where the time of a first snapshot goes")
     parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS.relative_to(ROOT)}")
     given = parser.parse_args(argv)
 
@@ -309,6 +351,10 @@ def main(argv: list[str] | None = None) -> int:
             bench.live_latency("during a snapshot", bench.stack.ask_snapshot)
         finally:
             bench.close()
+        if given.profile:
+            bench.profile()
+        if given.with_public:
+            bench.public()
     text = table(f"A tree of {bench.files:,} files in {bench.dirs:,} folders, on {kind}", said, bench.rows)
     print(text)
     if given.write:

@@ -3,6 +3,7 @@ The one thread that writes to a datastore: takes what requests queue, applies it
 
 Live pushes and commands go first. A snapshot push is applied in slices; a live push that waits is taken between two
 slices and the transaction is committed at once. Each request is answered after the commit that holds all of it.
+While a live push is read or answered no slice is begun, within reason: its request needs the interpreter too.
 A push that can't be applied is rolled back alone; when the disk fails, everything in the transaction is answered with it.
 """
 
@@ -28,7 +29,12 @@ log = get_logger(__name__)
 
 SNAPSHOT_SHARE: Final = 0.75  # of the queue: the rest stays free for live pushes
 IDLE_S: Final = 0.5
-FAIR_S: Final = 0.02  # a snapshot push gets a slice at least this often, however busy the live stream is
+FAIR_S: Final = 0.02  # snapshots get a turn at least this often, however busy the live stream is
+TURN_S: Final = 0.005  # how long their turn is
+GIVE_WAY_S: Final = 0.005  # how long a slice waits for live pushes that are read or answered
+LIVE_BODY_BYTES: Final = 64 * 1024  # a body up to this size may be a live push that somebody waits for
+LIVE_RECENT_S: Final = 1.0
+LIVE_SLICE_ROWS: Final = 100  # of a slice while there are live pushes: about a millisecond
 
 
 class ApplyFailed(FustorError):
@@ -87,6 +93,34 @@ class Command(Work):
         yield 0
 
 
+class LivePush:
+    """
+    A request that may be a live push, from its head to its answer. Used with `with`.
+    """
+
+    __slots__ = ("_applier", "_counted")
+
+    def __init__(self, applier: Applier, counted: bool) -> None:
+        self._applier = applier
+        self._counted = counted
+
+    def __enter__(self) -> LivePush:
+        if self._counted:
+            self._applier.count_live(1)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """
+        Say that it is none, or has ended. May be called twice.
+        """
+        if self._counted:
+            self._counted = False
+            self._applier.count_live(-1)
+
+
 class _Job:
     __slots__ = ("future", "iterator", "work")
 
@@ -133,7 +167,9 @@ class Applier:
         self._wake = threading.Condition()
         self._closing = False
         self._used = 0
-        self._last_slice = 0.0
+        self._last_slice = self._turn_until = 0.0
+        self._live_inside = 0
+        self._live_seen = -LIVE_RECENT_S
         self.failure: str | None = None
         """
         Why the last transaction failed; None when it did not.
@@ -193,6 +229,29 @@ class Applier:
         """
         with self._wake:
             self._used -= size
+
+    def live_push(self, length: int | None) -> LivePush:
+        """
+        Announce a push; `length` is that of its body, None when unknown. Event loop only.
+        """
+        return LivePush(self, length is not None and length <= LIVE_BODY_BYTES)
+
+    def count_live(self, change: int) -> None:
+        """
+        Count the live pushes that are read or answered; see `live_push`.
+        """
+        with self._wake:
+            self._live_inside += change
+            if change > 0:
+                self._live_seen = time.monotonic()
+            elif not self._live_inside:
+                self._wake.notify()
+
+    def slice_rows(self, most: int) -> int:
+        """
+        Return how many rows of a snapshot to apply before other work gets its turn, `most` when nobody waits.
+        """
+        return min(most, LIVE_SLICE_ROWS) if time.monotonic() - self._live_seen < LIVE_RECENT_S else most
 
     def submit(self, work: Work, *, slow: bool = False) -> asyncio.Future[Any]:
         """
@@ -269,8 +328,9 @@ class Applier:
             conn.execute("BEGIN IMMEDIATE")
             while True:
                 job = None
-                slow_is_due = bool(self._slow) and time.monotonic() - self._last_slice > FAIR_S
-                if self._live and not (slow_is_due and not outcomes and not rows):
+                if self._slow and not self._live:
+                    self._give_way()
+                if self._live and not self._is_snapshots_turn():
                     while self._live:
                         job = self._live.popleft()
                         error = self._whole(conn, job)
@@ -302,6 +362,20 @@ class Applier:
                 done.work.committed()
         self._answer(outcomes)
         self._store.note_commit(rows)
+
+    def _is_snapshots_turn(self) -> bool:
+        now = time.monotonic()
+        if self._slow and now - self._last_slice > FAIR_S:
+            self._turn_until = now + TURN_S
+        return bool(self._slow) and now < self._turn_until
+
+    def _give_way(self) -> None:
+        """
+        Let live pushes that are read or answered get on; without it their requests wait for the interpreter at every step.
+        """
+        if self._live_inside and not self._is_snapshots_turn():
+            with self._wake:
+                self._wake.wait_for(lambda: self._live or not self._live_inside or self._closing, GIVE_WAY_S)
 
     def _whole(self, conn: sqlite3.Connection, job: _Job) -> BaseException | None:
         conn.execute("SAVEPOINT work")

@@ -169,7 +169,8 @@ class Datastore:
         Raises:
             FustorError: It was not stored; see `fustor_fusion.pushes`.
         """
-        push = Push(self, envelope, size, self._settings.snapshot_slice_rows)
+        most = self._settings.snapshot_slice_rows
+        push = Push(self, envelope, size, lambda: self.applier.slice_rows(most))
         try:
             future = self.applier.submit(push, slow=push.is_snapshot)
         except BaseException:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,12 +29,12 @@ class Push(Work):
         datastore: Where it goes.
         envelope: What came, checked by `fustor_fusion.ingest`.
         size: Bytes of its body.
-        slice_rows: Rows of a snapshot push that are applied before other work gets its turn.
+        slice_rows: Tells how many rows of a snapshot push are applied before other work gets its turn.
     """
 
     result: PushAnswer
 
-    def __init__(self, datastore: Datastore, envelope: Envelope, size: int, slice_rows: int) -> None:
+    def __init__(self, datastore: Datastore, envelope: Envelope, size: int, slice_rows: Callable[[], int]) -> None:
         self._datastore = datastore
         self._envelope = envelope
         self._slice_rows = slice_rows
@@ -121,8 +121,10 @@ class Push(Work):
         yield 0
         if snapshot is not None:
             for event in self._envelope.events:
-                for at in range(0, len(event.rows), self._slice_rows):
-                    part = event.rows[at : at + self._slice_rows]
+                at = 0
+                while at < len(event.rows):
+                    part = event.rows[at : at + self._slice_rows()]
+                    at += len(part)
                     state = self._state()
                     current = state.snapshots.get(snapshot)
                     if current is None or current.state != "active":

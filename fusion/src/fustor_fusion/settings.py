@@ -41,7 +41,9 @@ class FusionSettings(ServiceSettings):
         description="Bodies that may wait to be stored, bytes for each datastore; past that senders are told to wait.",
     )
     snapshot_slice_rows: int = Field(
-        500, ge=1, description="Rows of a snapshot that are applied before a live push gets its turn."
+        500,
+        ge=1,
+        description="Most rows of a snapshot that are applied before a live push gets its turn; fewer while there are some.",
     )
     group_rows: int = Field(10_000, ge=1, description="Most rows of snapshots in one transaction.")
     session_timeout_s: float = Field(

@@ -5,6 +5,8 @@ The thread that reads a snapshot: walks the driver's iterator, takes a high wate
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from typing import Protocol
 
@@ -15,6 +17,11 @@ from fustor_core.models.event import EventBase
 _AHEAD = 2
 """
 Chunks handed over that the event loop has not looked at.
+"""
+
+_NICER = 10
+"""
+How much less of a busy machine the reader's thread gets than those of the live stream.
 """
 
 
@@ -91,6 +98,7 @@ class SnapshotReader:
 
     def _run(self) -> None:
         error: BaseException | None = None
+        _be_nice()
         try:
             self._read()
         except Exception as exc:  # noqa: BLE001 - a driver may raise anything; the engine decides
@@ -125,3 +133,9 @@ class SnapshotReader:
             self._loop.call_soon_threadsafe(call, *arguments)  # type: ignore[arg-type]
         except RuntimeError:
             self._stop.set()  # the event loop is gone: the agent is ending
+
+
+def _be_nice() -> None:
+    if sys.platform == "linux":  # elsewhere priorities belong to processes, not to threads
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))

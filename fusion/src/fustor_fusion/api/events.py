@@ -29,26 +29,29 @@ async def push(request: Request) -> Response:
         headers = request.headers
         datastore = await open_datastore(request, headers.get("x-api-key"), "ingest")
         kind = content_type(headers.get("content-type", ""))
-        body = await read_body(
-            request.stream(),
-            _length(headers.get("content-length")),
-            headers.get("content-encoding", ""),
-            request.app.state.settings.max_body_bytes,
-            datastore.applier,
-        )
-        size = len(body)
-        metrics.body_bytes.inc(size)
-        try:
-            envelope = read_envelope(body, kind)
-            source_type = envelope.source_type
-            _check_task(envelope.task_id, datastore.sessions.need(envelope.session_id).task_id)
-            if source_type == "snapshot":
-                datastore.applier.check_share()
-        except BaseException:
-            datastore.applier.release(size)
-            raise
-        del body
-        answer = await datastore.push(envelope, size)
+        length = _length(headers.get("content-length"))
+        with datastore.applier.live_push(length) as live:
+            body = await read_body(
+                request.stream(),
+                length,
+                headers.get("content-encoding", ""),
+                request.app.state.settings.max_body_bytes,
+                datastore.applier,
+            )
+            size = len(body)
+            metrics.body_bytes.inc(size)
+            try:
+                envelope = read_envelope(body, kind)
+                source_type = envelope.source_type
+                _check_task(envelope.task_id, datastore.sessions.need(envelope.session_id).task_id)
+                if source_type == "snapshot":
+                    live.leave()
+                    datastore.applier.check_share()
+            except BaseException:
+                datastore.applier.release(size)
+                raise
+            del body
+            answer = await datastore.push(envelope, size)
         outcome = "stored"
         return Response(_encode(answer), media_type="application/json")
     except FustorError as exc:

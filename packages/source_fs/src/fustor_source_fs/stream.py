@@ -110,6 +110,13 @@ class MessageStream(Iterator[EventBase]):
         return bool(self._background or self._urgent or self.live.urgent or self.hints.overflowed or self.hints.dirty)
 
     @property
+    def newest_hint(self) -> float:
+        """
+        When the kernel last told of a change, monotonic seconds; 0 = never.
+        """
+        return self.hints.newest
+
+    @property
     def stopped(self) -> bool:
         """
         Whether the stream has ended.

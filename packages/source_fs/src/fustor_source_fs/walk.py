@@ -16,6 +16,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 from zlib import crc32
@@ -34,6 +35,8 @@ from fustor_source_fs.watch import Watcher
 
 _encode = msgspec.msgpack.Encoder().encode
 _SETTLED_AT_ONCE = 32  # directories, about a millisecond in which the live stream waits for the index
+_GIVE_WAY_S = 0.008  # about as long as a change takes to Fusion and back
+_WALK_S = 0.016  # at least so long between two such pauses: a third of the time at most is spent waiting
 
 
 class Hinting(Protocol):
@@ -42,6 +45,12 @@ class Hinting(Protocol):
     """
 
     watcher: Watcher
+
+    @property
+    def newest_hint(self) -> float:
+        """
+        When the kernel last told of a change, monotonic seconds.
+        """
 
     @property
     def stopped(self) -> bool:
@@ -121,6 +130,7 @@ class Walk:
         self._resumed: set[str] = set()
         self._left_to_live: set[str] = set()
         self._low = 0
+        self._rested_at = 0.0
 
     def chunks(self) -> Iterator[EventBase]:
         """
@@ -146,6 +156,7 @@ class Walk:
                 if self._stop.is_set():
                     return
                 path = waiting.pop()
+                self._give_way()
                 subdirs: list[str] = []
                 yield from self._read(path, subdirs, skip)
                 skip = None
@@ -161,6 +172,18 @@ class Walk:
             tree.note_low(id(self), None)
         if not tree.root_is_same():
             raise ConnectionLost(f"the directory {tree.root!r} went away during the snapshot")
+
+    def _give_way(self) -> None:
+        """
+        Pause when there was a change just now: it would have to win the interpreter from this thread at every step.
+        """
+        stream = self._stream
+        if stream is None or stream.newest_hint <= self._rested_at:
+            return
+        now = time.monotonic()
+        if now >= self._rested_at + _WALK_S:
+            self._stop.wait(_GIVE_WAY_S)
+            self._rested_at = time.monotonic()
 
     def _take_low(self) -> None:
         with self._tree.index.lock:

@@ -114,6 +114,10 @@ class HintBuffer:
         self.root_doubtful = False
         self.let_go = 0
         self.woken = False
+        self.newest = 0.0
+        """
+        When the newest name was told by the kernel, monotonic seconds.
+        """
 
     def __len__(self) -> int:
         return len(self._names)
@@ -496,6 +500,8 @@ class Watcher:
                 buffer.overflowed = True
             if root_doubtful:
                 buffer.root_doubtful = True
+            if any(not isinstance(key, int) for key in hints):
+                buffer.newest = now
             buffer._add(hints)
             if buffer.has_work():
                 buffer.cond.notify()
