@@ -22,6 +22,12 @@ SAMPLE_EVERY_S = 0.05
 VISIBLE_TIMEOUT_S = 60.0
 
 
+class NotVisible(RuntimeError):
+    """
+    What was made can't be seen.
+    """
+
+
 class Client:
     """
     One kept connection to Fusion; what it adds to a measured time is a few dozen microseconds.
@@ -113,7 +119,7 @@ def visible_after(make: Callable[[], object], seen: Callable[[], bool]) -> float
     begun = time.perf_counter()
     while not seen():
         if time.perf_counter() - begun > VISIBLE_TIMEOUT_S:
-            raise RuntimeError(f"not visible within {VISIBLE_TIMEOUT_S} s")
+            raise NotVisible(f"not visible within {VISIBLE_TIMEOUT_S} s")
     return time.perf_counter() - begun
 
 
