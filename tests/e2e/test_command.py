@@ -134,6 +134,11 @@ def test_up_query_down_and_up_again(fustor: Command, tmp_path: Path) -> None:
         assert stats["files"] == sum(seen.type == "file" for seen in truth.values())
         assert "project-00" in fustor("tree")
         json.loads(fustor("status", "--json"))
+        (table,) = json.loads(fustor("tables", "--json"))
+        assert (table["table"], table["rows"]) == ("files", len(truth) + 1), "every entry, and the root itself"
+        wanted = json.loads(fustor("rows", "files", "--where", "type:eq:dir", "--limit", "10000", "--json"))
+        assert {row["path"] for row in wanted} - {""} == {path for path, seen in truth.items() if seen.type == "dir"}
+        assert "files" in fustor("tables") and "path" in fustor("rows", "files", "--limit", "3")
         fustor("down")
         fustor("up", str(tree), "-D")
 

@@ -25,6 +25,7 @@ from fustor_cli.local.layout import Layout
 from fustor_cli.local.process import ProcessName
 from fustor_cli.local.services import ServiceSpec
 from fustor_cli.local.state import KnownPath, Ports, UpState, load, save
+from fustor_cli.local.targets import FILES, Target
 from fustor_core.errors import ConfigError, FustorError, StateConflictError, Unauthorized
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -291,7 +292,8 @@ def house(serve: Callable[..., Any], layout: Layout) -> House:
 
 def provide(layout: Layout, state: UpState, path: str | None = "/a/b") -> bool:
     is_key_new = provision.provide_key(layout, state)
-    provision.provide_sync(layout, state, path, is_key_new=is_key_new)
+    target = None if path is None else Target(path, FILES, path)
+    provision.provide_sync(layout, state, target, is_key_new=is_key_new)
     return is_key_new
 
 

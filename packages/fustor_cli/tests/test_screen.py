@@ -79,6 +79,24 @@ def test_path_that_can_not_be_typed_is_not_suggested(root: str) -> None:
     assert "fustor tree " in drawn(on) and "fustor tree /a" not in drawn(on)
 
 
+def test_a_database_is_shown_with_tables_and_rows() -> None:
+    name = "mysql://reader@db1/shop"
+    sync = SyncView(
+        "shop", name, "live", True, True, 1_234_567, driver="mysql", tables=7, events_per_s=3.0, lag_s=0.002
+    )
+    on = console(120)
+    on.print(screen(Picture(0.0, "daemon", [], [sync]), footer=None))
+    text = drawn(on)
+    for word in (name, "Tables", "Rows", "7", "1,234,567", "fustor tables", "fustor rows"):
+        assert word in text, text
+    assert "fustor search" not in text
+    assert plain(Picture(0.0, "daemon", [], [sync])) == [
+        f"database {name}: live, 7 tables, 1,234,567 rows, 3.0 events/s, lag 2 ms"
+    ]
+    sync.state = "stopped"
+    assert plain(Picture(0.0, None, [], [sync])) == [f"database {name}: stopped, 1,234,567 rows when last seen"]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_progress_shows_state_and_amounts_on_one_line(width: int) -> None:
     on = console(width)

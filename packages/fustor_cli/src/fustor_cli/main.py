@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from fustor_core.errors import FustorError
 
-COMMANDS = ("up", "down", "status", "tree", "search", "stats", "tail", "doctor", "version")
+COMMANDS = ("up", "down", "status", "tree", "search", "stats", "tables", "rows", "tail", "doctor", "version")
 
 
 class LazyCommands(TyperGroup):
@@ -60,7 +60,7 @@ def _fustor(
     Keep directory trees and other live data sources in one queryable place.
 
     \b
-    fustor up PATH            start everything and watch PATH
+    fustor up PATH            start everything and watch PATH, a directory or the address of a database
     fustor search '*.h5'      ask, from any terminal
     fustor down               stop; the data stays
     """

@@ -18,7 +18,7 @@ from fustor_cli.local.picture import Painter, Picture
 from fustor_cli.local.state import again, load
 from fustor_core.errors import ConfigError
 
-HELP = "Show how services and trees fare."
+HELP = "Show how services and sources fare."
 
 
 def command(
@@ -28,7 +28,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """
-    Show how services and trees fare. Exit code 1 when the local services do not run.
+    Show how services and sources fare. Exit code 1 when the local services do not run.
 
     With --url it asks that Fusion alone which syncs feed it.
 
@@ -90,15 +90,12 @@ def plain(picture: Picture) -> list[str]:
     lines = []
     for sync in picture.syncs:
         if sync.state == "stopped" and picture.mode is None:
-            lines.append(
-                f"tree {formats.safe(sync.root)}: stopped, {formats.count(sync.entries)} entries when last seen"
-            )
+            lines.append(f"{sync.kind} {formats.safe(sync.root)}: stopped, {sync.counted()} when last seen")
             continue
         events = "-" if sync.events_per_s is None else f"{sync.events_per_s:.1f}"
         lag = "-" if sync.lag_s is None else formats.duration(sync.lag_s)
         lines.append(
-            f"tree {formats.safe(sync.root or sync.id)}: {sync.state}, {formats.some(sync.files, 'file', 'files')}, "
-            f"{formats.some(sync.dirs, 'directory', 'directories')}, {formats.size(sync.bytes)}, {events} events/s, lag {lag}"
+            f"{sync.kind} {formats.safe(sync.root or sync.id)}: {sync.state}, {', '.join(sync.amounts())}, {events} events/s, lag {lag}"
         )
         if sync.reason:
             lines.append(

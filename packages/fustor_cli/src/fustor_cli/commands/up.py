@@ -1,5 +1,5 @@
 """
-`fustor up PATH`: from nothing to a directory tree that can be queried.
+`fustor up PATH` (or the address of a database): from nothing to a source that can be queried.
 
 Checks -> supervisor and services (`fustor_cli.local.control`) -> datastore, key, sync (`fustor_cli.local.provision`) ->
 progress until the tree is complete -> status, until Ctrl-C.
@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from fustor_cli import formats
-from fustor_cli.local import control, paths, provision
+from fustor_cli.local import control, paths, provision, targets
 from fustor_cli.local.board import Board
 from fustor_cli.local.layout import Layout
 from fustor_cli.local.picture import Painter, Picture
@@ -25,9 +25,10 @@ from fustor_cli.local.ports import PORT_BASE_MOST, choose_ports
 from fustor_cli.local.report import Report, report
 from fustor_cli.local.services import service_specs
 from fustor_cli.local.state import Ports, UpState, again, load, new_password, save
+from fustor_cli.local.targets import FILES, Target
 from fustor_core.errors import ConfigError, FustorError
 
-HELP = "Start the services and watch a directory tree."
+HELP = "Start the services and watch a directory tree or a database."
 
 
 class WaitFor(StrEnum):
@@ -40,7 +41,10 @@ class WaitFor(StrEnum):
 
 
 def command(
-    path: Annotated[str | None, typer.Argument(help="The directory to watch. Default: those of the last run.")] = None,
+    path: Annotated[
+        str | None,
+        typer.Argument(help="The directory, or the address of the database, to watch. Default: those of the last run."),
+    ] = None,
     daemon: Annotated[bool, typer.Option("-D", "--daemon", help="Return once all is ready; services go on.")] = False,
     wait_for: Annotated[WaitFor, typer.Option("--wait-for", help="What ready means.")] = WaitFor.SNAPSHOT,
     port_base: Annotated[
@@ -52,7 +56,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, each with `event`.")] = False,
 ) -> None:
     """
-    Start Registry, Fusion and Agent, and keep PATH in them.
+    Start Registry, Fusion and Agent, and keep PATH in them: a directory, or the address of a database.
 
     The first run sets everything up; a later one goes on where the last one ended. While it runs, a second
     `fustor up OTHER` adds OTHER to it. Ctrl-C stops the services; the data stays.
@@ -61,15 +65,19 @@ def command(
     fustor up ~/project                 stay, and show how it fares
     fustor up /usr -D                   return once /usr can be queried
     fustor up /usr --port-base 9100     if a port is taken
+    fustor up mysql://reader@db1/shop   every table of a database; asks for the password
+    fustor up postgresql://reader@db2/shop
     """
     layout = Layout.here()
-    real = None if path is None else paths.checked_path(path)
+    target = None if path is None else targets.with_password(targets.target_of(path))
     told = report(as_json=as_json)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: stop in good order
     state, leash, mine = None, None, False
     try:
+        if target is not None:
+            targets.check(target)
         layout.prepare()
-        state, started = _bring_up(layout, real, port_base, told, daemon=daemon)
+        state, started = _bring_up(layout, target, port_base, told, daemon=daemon)
         if started is not None:
             leash, mine = started.leash, True
         painter = Painter(state)
@@ -93,13 +101,13 @@ def command(
 
 
 def _bring_up(
-    layout: Layout, path: str | None, port_base: int | None, told: Report, *, daemon: bool
+    layout: Layout, target: Target | None, port_base: int | None, told: Report, *, daemon: bool
 ) -> tuple[UpState, control.Started | None]:
     """
-    See that services run and that `path` has its sync; returns the supervisor when this command started it.
+    See that services run and that the target has its sync; returns the supervisor when this command started it.
     """
     with control.exclusive(layout):
-        state = _remembered(layout, path)
+        state = _remembered(layout, target)
         board = control.running_board(layout)
         started = None
         if board is None:
@@ -123,7 +131,7 @@ def _bring_up(
             if daemon and board.mode == "foreground":
                 control.keep_running(board)
         try:
-            _provide(layout, state, path, told)
+            _provide(layout, state, target, told)
         except BaseException:
             if started is not None:
                 _stop_mine(layout)
@@ -131,7 +139,7 @@ def _bring_up(
     return state, started
 
 
-def _provide(layout: Layout, state: UpState, path: str | None, told: Report) -> None:
+def _provide(layout: Layout, state: UpState, target: Target | None, told: Report) -> None:
     provision.wait_ready(
         layout,
         state,
@@ -146,23 +154,23 @@ def _provide(layout: Layout, state: UpState, path: str | None, told: Report) -> 
             f"Made the user {state.admin_name!r}, the datastore {state.datastore_name!r} and an API key; "
             f"the password and the key are in {layout.state}",
         )
-    if path is not None:
-        known_before = paths.key_of(path) in state.paths
-        for other in paths.overlapping(path, state.paths):
-            if not known_before:
-                told.say("warning", f"{path} and {other} overlap: what is in both is kept, and counted, twice")
-        known = provision.provide_sync(layout, state, path, is_key_new=is_key_new)
-        if known is not None:
-            what = "Going on with" if known_before else "Watching"
-            told.say("sync", f"{what} {path} (sync {known.sync!r})", path=paths.key_of(path), sync=known.sync)
-    else:
-        provision.provide_sync(layout, state, None, is_key_new=is_key_new)
+    known_before = target is not None and target.key in state.paths
+    if target is not None and not target.is_database and not known_before:
+        trees = [path for path, one in state.paths.items() if one.driver == FILES]
+        for other in paths.overlapping(target.key, trees):
+            told.say("warning", f"{target.key} and {other} overlap: what is in both is kept, and counted, twice")
+    known = provision.provide_sync(layout, state, target, is_key_new=is_key_new)
+    if known is not None and target is not None:
+        what = "Going on with" if known_before else "Watching"
+        told.say("sync", f"{what} {target.key} (sync {known.sync!r})", path=target.key, sync=known.sync)
 
 
-def _remembered(layout: Layout, path: str | None) -> UpState:
+def _remembered(layout: Layout, target: Target | None) -> UpState:
     state = load(layout) or UpState()
-    if path is None and not state.paths:
-        raise ConfigError("which directory?", hint="name it: fustor up PATH")
+    if target is None and not state.paths:
+        raise ConfigError(
+            "which directory or database?", hint="name it: fustor up PATH, or fustor up mysql://user@host/db"
+        )
     if not state.admin_password:
         state.admin_password = os.environ.get("FUSTOR_REGISTRY_ADMIN_PASSWORD") or new_password()
     return state
@@ -205,11 +213,11 @@ def _wait(
         before, state.paths[path].entries = state.paths[path].entries, sync.entries
         took = formats.duration(time.monotonic() - began)
         if before is None:
-            text = f"{path}: {formats.count(sync.entries)} entries in {took}, live from now on"
+            text = f"{path}: {formats.count(sync.entries)} {sync.unit} in {took}, live from now on"
         elif not restarted:
-            text = f"{path}: {formats.count(sync.entries)} entries, live"
+            text = f"{path}: {formats.count(sync.entries)} {sync.unit}, live"
         else:
-            text = f"{path}: {formats.count(sync.entries)} entries, {formats.count(sync.pushed_rows)} changes since the last run"
+            text = f"{path}: {formats.count(sync.entries)} {sync.unit}, {formats.count(sync.pushed_rows)} changes since the last run"
         told.say("complete", text, path=path, entries=sync.entries, pushed_rows=sync.pushed_rows)
     _remember_sizes(layout, state)
     return picture

@@ -24,6 +24,7 @@ from fustor_cli.local.layout import Layout
 from fustor_cli.local.paths import checked_path
 from fustor_cli.local.ports import choose_ports
 from fustor_cli.local.state import UpState, load
+from fustor_cli.local.targets import FILES
 from fustor_core.errors import ConfigError, FustorError
 
 State = Literal["ok", "warning", "broken"]
@@ -52,7 +53,7 @@ def run_checks(path: str | None) -> list[Check]:
         state, memory = load(layout) or UpState(), []
     except FustorError as exc:
         state, memory = UpState(), [Check("memory of fustor up", "broken", exc.message, exc.hint)]
-    trees = [path] if path is not None else list(state.paths)
+    trees = [path] if path is not None else [key for key, known in state.paths.items() if known.driver == FILES]
     return [
         check_python(),
         check_sqlite(),

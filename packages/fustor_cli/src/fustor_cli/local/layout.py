@@ -42,6 +42,12 @@ class Layout:
         """
         return self.root / "secrets" / "fusion-api-key"
 
+    def password_file(self, source: str) -> Path:
+        """
+        Return the file with the password of a source.
+        """
+        return self.key_file.parent / f"{source}.password"
+
     @property
     def run(self) -> Path:
         """

@@ -5,14 +5,17 @@ How everything fares right now, put together from the supervisor, the agent and 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import msgspec
 
+from fustor_cli import formats
 from fustor_cli.local.board import Board
 from fustor_cli.local.process import ProcessName
 from fustor_cli.local.services import SERVICES
 from fustor_cli.local.state import UpState
+from fustor_cli.local.targets import FILES
 from fustor_cli.options import root_path
 from fustor_client.agent import AgentClient
 from fustor_client.fusion import FusionClient
@@ -45,7 +48,9 @@ class SyncView(msgspec.Struct):
     Attributes:
         state: In a word or two: starting, snapshot, catching up, live, error, stopped, away.
         complete: Everything that the tree has can be queried.
+        driver: Which driver reads the source.
         entries: Rows that can be queried now.
+        tables: How many tables a database has here.
         snapshot_rows: Rows the running snapshot has brought.
         pushed_rows: Rows sent since the agent started.
         events_per_s, lag_s: None when not known.
@@ -68,6 +73,40 @@ class SyncView(msgspec.Struct):
     hint: str | None = None
     problems: list[str] = []
     dead_letters: int = 0
+    driver: str = FILES
+    tables: int = 0
+
+    @property
+    def kind(self) -> str:
+        """
+        What the source is: tree or database.
+        """
+        return "tree" if self.driver == FILES else "database"
+
+    @property
+    def unit(self) -> str:
+        """
+        What is counted, in the plural: entries or rows.
+        """
+        return "entries" if self.driver == FILES else "rows"
+
+    def counted(self) -> str:
+        """
+        Say how many entries or rows there are.
+        """
+        return formats.some(self.entries, "entry" if self.driver == FILES else "row", self.unit)
+
+    def amounts(self) -> list[str]:
+        """
+        Say how much there is, in words.
+        """
+        if self.driver != FILES:
+            return [formats.some(self.tables, "table", "tables"), self.counted()]
+        return [
+            formats.some(self.files, "file", "files"),
+            formats.some(self.dirs, "directory", "directories"),
+            formats.size(self.bytes),
+        ]
 
 
 class Picture(msgspec.Struct):
@@ -102,6 +141,7 @@ class Painter:
         agent_syncs: dict[str, SyncState] = {}
         fusion_syncs: dict[str, SyncInfo] = {}
         trees: dict[str, Tree] = {}
+        tables: Counter[str] = Counter()
         try:
             agent_syncs = {sync.id: sync for sync in self._agent.instances().syncs}
             answering.add("agent")
@@ -110,6 +150,8 @@ class Painter:
         try:
             fusion_syncs = {sync.task_id: sync for sync in self._fusion.syncs()}
             trees = {tree.tree: tree for tree in self._fusion.trees()}
+            if any(known.driver != FILES for known in self._state.paths.values()):
+                tables = Counter(table.task_id for table in self._fusion.tables())
             answering.add("fusion")
         except FustorError as exc:
             trouble.append(f"Fusion: {exc.message}")
@@ -119,6 +161,10 @@ class Painter:
             view_of(name, paths.get(name), agent_syncs.get(name), fusion_syncs.get(name), trees.get(name))
             for name in names
         ]
+        for view in views:
+            known = self._state.paths.get(view.root)
+            if known is not None:
+                view.driver, view.tables = known.driver, tables[view.id]
         if board is None:
             for view in views:
                 view.state = "stopped"

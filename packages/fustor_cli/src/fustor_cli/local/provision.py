@@ -12,9 +12,10 @@ from typing import Any
 
 from fustor_cli.local.board import Board, last_lines
 from fustor_cli.local.layout import Layout
-from fustor_cli.local.paths import ids_of, key_of, sync_id, uri_of
+from fustor_cli.local.paths import ids_of
 from fustor_cli.local.services import SERVICES
 from fustor_cli.local.state import KnownPath, UpState, restore_hint, save, write_private
+from fustor_cli.local.targets import Target
 from fustor_client.agent import AgentClient, Kind
 from fustor_client.models import Datastore
 from fustor_client.registry import RegistryClient
@@ -135,15 +136,15 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def provide_sync(layout: Layout, state: UpState, path: str | None, *, is_key_new: bool) -> KnownPath | None:
+def provide_sync(layout: Layout, state: UpState, target: Target | None, *, is_key_new: bool) -> KnownPath | None:
     """
-    See that the agent has a pusher for our Fusion and, when a path is given, a source and a sync for it.
+    See that the agent has a pusher for our Fusion and, when a target is given, a source and a sync for it.
 
     Args:
         is_key_new: The agent may have read the old key when it started, and may be about to be refused with it.
 
     Returns:
-        The path as remembered; None when none was given.
+        The target as remembered; None when none was given.
     """
     url = state.ports.url("agent")
     with AgentClient(url, transport=StdlibTransport(url)) as agent:
@@ -157,22 +158,48 @@ def provide_sync(layout: Layout, state: UpState, path: str | None, *, is_key_new
         }
         changed = _put(agent, "pushers", PUSHER, pusher, keep=("batch_size", "max_retries"))
         known = None
-        if path is not None:
-            known = state.paths.get(key_of(path)) or KnownPath(sync_id(path, ids_of(state.paths)))
-            state.paths[key_of(path)] = known
+        anew: set[str] = set()
+        if target is not None:
+            known = state.paths.get(target.key)
+            if known is None:
+                known = KnownPath(target.sync_id(ids_of(state.paths)), driver=target.driver)
+            state.paths[target.key] = known
             save(layout, state)
-            source = {"driver": "fs", "uri": uri_of(path), "max_retries": 0, "disabled": False}
-            changed |= _put(agent, "sources", known.sync, source, keep=("max_retries",))
+            if _provide_password(layout, known.sync, target):
+                anew.add(known.sync)
+            changed |= _put(agent, "sources", known.sync, _source(layout, known.sync, target), keep=("max_retries",))
             sync = {"source": known.sync, "pusher": PUSHER, "disabled": False}
             changed |= _put(agent, "syncs", known.sync, sync)
         if changed or is_key_new:
             agent.apply()
-        if is_key_new:
+        if is_key_new or anew:
             for sync_state in agent.instances().syncs:
-                if sync_state.pusher == PUSHER:
+                if sync_state.id in anew or (is_key_new and sync_state.pusher == PUSHER):
                     agent.stop(sync_state.id)
                     agent.start(sync_state.id)
         return known
+
+
+def _source(layout: Layout, name: str, target: Target) -> dict[str, Any]:
+    source: dict[str, Any] = {"driver": target.driver, "uri": target.uri, "max_retries": 0, "disabled": False}
+    if target.is_database:
+        credential = {"user": target.user}
+        if layout.password_file(name).exists():
+            credential["passwd"] = f"file:{layout.password_file(name)}"
+        source["credential"] = credential
+    return source
+
+
+def _provide_password(layout: Layout, name: str, target: Target) -> bool:
+    """
+    Write the password of a source where only its owner reads it; return whether it differs from one the agent may have read.
+    """
+    file = layout.password_file(name)
+    before = _content(file)
+    if not target.password or before == target.password:
+        return False
+    write_private(file, target.password.encode())
+    return before is not None
 
 
 def _put(agent: AgentClient, kind: Kind, name: str, wanted: dict[str, Any], keep: tuple[str, ...] = ()) -> bool:

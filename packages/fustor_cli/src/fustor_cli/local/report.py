@@ -143,7 +143,8 @@ class PlainReport:
         self._states[sync.id], self._next[sync.id] = sync.state, now + PLAIN_EVERY_S
         of = "" if total is None or sync.entries > total else f" of about {formats.count(total)}"
         self.say(
-            "progress", f"{sync.root}: {sync.state}, {formats.count(sync.entries)}{of} entries, {rate:,.0f} entries/s"
+            "progress",
+            f"{sync.root}: {sync.state}, {formats.count(sync.entries)}{of} {sync.unit}, {rate:,.0f} {sync.unit}/s",
         )
 
     def ready(self, picture: Picture, *, stays: bool) -> None:
@@ -152,7 +153,10 @@ class PlainReport:
         """
         for text in plain(picture):
             output.line(text)
-        output.line("next: fustor search '*.py' | fustor tree | fustor tail | fustor status | fustor down")
+        kinds = {sync.kind for sync in picture.syncs}
+        files = ["fustor search '*.py'", "fustor tree"] if kinds != {"database"} else []
+        tables = ["fustor tables", "fustor rows TABLE"] if "database" in kinds else []
+        output.line("next: " + " | ".join([*files, *tables, "fustor tail", "fustor status", "fustor down"]))
         sys.stdout.flush()
 
     def refresh(self, picture: Picture, footer: str) -> None:
@@ -160,7 +164,7 @@ class PlainReport:
         Write a line for every sync or service whose state has changed.
         """
         states = {f"service {one.name}": one.state for one in picture.services}
-        states |= {f"tree {one.root or one.id}": one.state for one in picture.syncs}
+        states |= {f"{one.kind} {one.root or one.id}": one.state for one in picture.syncs}
         for name, state in states.items():
             if self._states.get(name, "running" if name.startswith("service") else "live") != state:
                 self.say("state", f"{name}: {state}")

@@ -78,10 +78,23 @@ def _line(name: str, state: str, *facts: str) -> Text:
 
 
 def _syncs(syncs: list[SyncView]) -> RenderableType:
+    if not syncs:
+        return Text("Nothing is watched yet. Add a directory or a database: fustor up PATH\n")
+    trees = [sync for sync in syncs if sync.kind == "tree"]
+    databases = [sync for sync in syncs if sync.kind == "database"]
+    parts = []
+    if trees:
+        parts.append(_table("Tree", ("Files", "Directories", "Size"), trees))
+    if databases:
+        parts.append(_table("Database", ("Tables", "Rows"), databases))
+    return Group(*parts)
+
+
+def _table(kind: str, amounts: tuple[str, ...], syncs: list[SyncView]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, expand=False, pad_edge=False)
-    table.add_column("Tree", overflow="fold")
+    table.add_column(kind, overflow="fold")
     table.add_column("State", no_wrap=True)
-    for name in ("Files", "Directories", "Size", "Events/s", "Lag"):
+    for name in (*amounts, "Events/s", "Lag"):
         table.add_column(name, justify="right", no_wrap=True)
     for sync in syncs:
         table.add_row(
@@ -91,34 +104,27 @@ def _syncs(syncs: list[SyncView]) -> RenderableType:
             "-" if sync.events_per_s is None else f"{sync.events_per_s:,.1f}",
             "-" if sync.lag_s is None else formats.duration(sync.lag_s),
         )
-    if not syncs:
-        return Text("No tree yet. Add one: fustor up PATH\n")
     return _Fitting(table, [_sync_line(sync) for sync in syncs])
 
 
 def _sync_line(sync: SyncView) -> Text:
     name = formats.safe(sync.root or sync.id)
-    if _is_counted(sync):
-        amounts = [
-            formats.some(sync.files, "file", "files"),
-            formats.some(sync.dirs, "directory", "directories"),
-            formats.size(sync.bytes),
-        ]
-    else:
-        amounts = [formats.some(sync.entries, "entry", "entries")]
+    amounts = sync.amounts() if _is_counted(sync) else [sync.counted()]
     events = "" if sync.events_per_s is None else f"{sync.events_per_s:,.1f} events/s"
     lag = "" if sync.lag_s is None else f"lag {formats.duration(sync.lag_s)}"
     return _line(name, sync.state, *amounts, events, lag)
 
 
 def _is_counted(sync: SyncView) -> bool:
-    return bool(sync.files or sync.dirs or sync.state != "stopped")
+    return bool(sync.files or sync.dirs or sync.tables or sync.state != "stopped")
 
 
-def _amounts(sync: SyncView) -> tuple[str, str, str]:
+def _amounts(sync: SyncView) -> tuple[str, ...]:
+    if sync.kind == "database":
+        return (formats.count(sync.tables) if _is_counted(sync) else "-", formats.count(sync.entries))
     if _is_counted(sync):
         return formats.count(sync.files), formats.count(sync.dirs), formats.size(sync.bytes)
-    return f"({formats.count(sync.entries)} entries)", "-", "-"
+    return f"({sync.counted()})", "-", "-"
 
 
 def _services(services: list[ServiceView]) -> RenderableType:
@@ -177,10 +183,15 @@ def _warnings(picture: Picture) -> list[Text]:
 
 
 def _next(picture: Picture) -> RenderableType:
-    tree = next((sync.root for sync in picture.syncs if sync.root), None)
+    kinds = {sync.kind for sync in picture.syncs}
+    tree = next((sync.root for sync in picture.syncs if sync.root and sync.kind == "tree"), None)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_row("Find", Text("fustor search '*.py'", style="cyan"))
-    table.add_row("Browse", Text("fustor tree" + _typed(tree), style="cyan"))
+    if kinds != {"database"}:
+        table.add_row("Find", Text("fustor search '*.py'", style="cyan"))
+        table.add_row("Browse", Text("fustor tree" + _typed(tree), style="cyan"))
+    if "database" in kinds:
+        table.add_row("Tables", Text("fustor tables", style="cyan"))
+        table.add_row("Rows", Text("fustor rows TABLE --limit 20", style="cyan"))
     table.add_row("Follow", Text("fustor tail", style="cyan"))
     table.add_row("Stop", Text("fustor down", style="cyan"), Text("the data stays", style="dim"))
     return table
@@ -231,5 +242,5 @@ class SnapshotBar:
             description=escape(name),
             completed=sync.entries,
             amount=formats.count(sync.entries) + ("" if known is None else f" of about {formats.count(known)}"),
-            rate=f"{rate:,.0f} entries/s",
+            rate=f"{rate:,.0f} {sync.unit}/s",
         )

@@ -49,11 +49,16 @@ class Ports(msgspec.Struct, frozen=True):
 
 class KnownPath(msgspec.Struct):
     """
-    A directory that was given to `fustor up`. `entries`: how many it had when last looked at, for the progress bar.
+    A directory or a database that was given to `fustor up`.
+
+    Attributes:
+        entries: How many entries or rows it had when last looked at, for the progress bar.
+        driver: Which source driver reads it.
     """
 
     sync: str
     entries: int | None = None
+    driver: str = "fs"
 
 
 class UpState(msgspec.Struct):
