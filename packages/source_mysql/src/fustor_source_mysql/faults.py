@@ -1,0 +1,93 @@
+"""
+What goes wrong between the driver and the server, as the errors that tell the agent what to do about it.
+
+| what the server or the network says | error |
+|---|---|
+| wrong user or password (1045, 1698), unknown plugin | AuthenticationFailed |
+| a right is missing (1044, 1142, 1143, 1227, 1370) | PermissionMissing, with the GRANT |
+| no such database (1049), binary log off (1236 without one), anything about set-up | ConfigError |
+| everything that may pass: connection gone, server starting or stopping, lock timeouts, killed queries | ConnectionLost |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pymysql
+from pymysql.constants import ER
+
+from fustor_core.errors import AuthenticationFailed, ConfigError, ConnectionLost, FustorError, PermissionMissing
+
+_WRONG_PASSWORD = {ER.ACCESS_DENIED_ERROR, 1698, 1275, 2059, 2061}
+_MISSING_RIGHT = {ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, 1227, 1370}
+_NO_DATABASE = {ER.BAD_DB_ERROR}
+GONE_LOG = 1236  # ER_MASTER_FATAL_ERROR_READING_BINLOG
+
+RIGHTS = "SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT"
+
+
+def grant(user: str) -> str:
+    """
+    Return the SQL that gives a user what the driver needs.
+    """
+    return f"GRANT {RIGHTS} ON *.* TO '{user}'@'%';"
+
+
+@contextmanager
+def server_faults(doing: str, where: str, user: str) -> Iterator[None]:
+    """
+    Map what the client library raises.
+
+    Args:
+        doing: What was tried, for the message: "connecting", "reading the binary log".
+        where: The server.
+        user: Who tried.
+
+    Raises:
+        FustorError: As the table above says.
+    """
+    context = {"server": where}
+    try:
+        yield
+    except FustorError:
+        raise
+    except pymysql.err.MySQLError as exc:
+        code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
+        said = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
+        raise fault_of(code, said, doing, where, user) from None
+    except (OSError, EOFError, struct.error) as exc:
+        raise ConnectionLost(
+            f"{doing} at {where}: the connection broke: {exc or type(exc).__name__}",
+            hint="the agent connects again and goes on where it was",
+            context=context,
+        ) from None
+
+
+def fault_of(code: int, said: str, doing: str, where: str, user: str) -> FustorError:
+    """
+    Return the error for one of the server's.
+    """
+    context = {"server": where, "code": code}
+    if code in _WRONG_PASSWORD:
+        return AuthenticationFailed(
+            f"{where} does not let {user!r} in: {said}",
+            hint="mend user and password of this source; the server may also allow the user from other hosts only",
+            context=context,
+        )
+    if code in _MISSING_RIGHT:
+        return PermissionMissing(
+            f"{doing} at {where}: {user!r} may not: {said}",
+            hint=f"let an administrator run: {grant(user)}",
+            context=context,
+        )
+    if code in _NO_DATABASE:
+        return ConfigError(
+            f"{where}: {said}", hint="mend the database's name in the address of this source", context=context
+        )
+    return ConnectionLost(
+        f"{doing} at {where} failed: {said or 'no reason given'} ({code})",
+        hint="the agent tries again; if it stays, look at the server's log",
+        context=context,
+    )

@@ -1,0 +1,461 @@
+"""
+The message stream: reads the binary log and gives out events.
+
+Rows of one table that come one after the other, also of several transactions, become one event, as long as more of the log
+has already arrived; nothing waits for more. Positions: see `position`. A statement that changes rows without telling them
+(TRUNCATE, ALTER TABLE, ...) ends the stream with `RowsUntold`: the driver reopens it behind the statement and says that the position
+was lost, so that a snapshot brings what the log does not tell.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from fustor_core.errors import ConfigError, ConnectionLost
+from fustor_core.models.event import EventBase, EventType, progress_mark
+from fustor_source_mysql.config import Wanted
+from fustor_source_mysql.connection import Packets
+from fustor_source_mysql.control import Control
+from fustor_source_mysql.position import Boundary, file_number, inside
+from fustor_source_mysql.schema import Catalog
+from fustor_source_mysql.statements import read_statement
+from fustor_source_mysql.tablemap import lenenc, read_names, read_table_map, table_id_of
+from fustor_source_mysql.tables import RowsOf, picker
+
+_HEADER = struct.Struct("<IBIIIH").unpack_from
+_BODY = 20  # of a packet: status byte, then the header of the event
+_ROWS_AT_ONCE = 1000
+_EVENTS_AHEAD = 32
+_WAIT_S = 0.2
+_MARK_EVERY_S = 0.5
+_HEARTBEAT_NS = 5_000_000_000
+_CHECKSUM_BYTES = 4
+
+QUERY, ROTATE, FORMAT, XID, TABLE_MAP, HEARTBEAT, GTID, ANONYMOUS_GTID = 2, 4, 15, 16, 19, 27, 33, 34
+XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, MARIADB_GTID, QUERY_COMPRESSED = 38, 39, 40, 162, 165
+_STANDALONE = 1
+_ARTIFICIAL = 0x20
+
+_INSERTS, _UPDATES, _DELETES = {23, 30}, {24, 31}, {25, 32}
+_SECOND_FORMAT = {30, 31, 32}
+_COMPRESSED_ROWS = {166: 23, 167: 24, 168: 25, 169: 30, 170: 31, 171: 32}
+
+
+class RowsUntold(ConnectionLost):
+    """
+    A statement changed rows without telling them one by one; the stream goes on behind it after a snapshot.
+
+    Attributes:
+        behind: The end of the statement.
+    """
+
+    def __init__(self, message: str, behind: Boundary) -> None:
+        super().__init__(message, hint="the agent goes on behind it, and a snapshot brings the rows", wait_s=0.0)
+        self.behind = behind
+
+
+class BinlogStream(Iterator[EventBase]):
+    """
+    The iterator that `MysqlDriver.get_message_iterator` returns.
+
+    Args:
+        control: For questions besides.
+        wanted: Which tables and columns.
+        log: Name of the log that `start` is in.
+        start: Where to begin: the end of a transaction.
+        stop: Ends the iterator within a second.
+        required: Only these columns, and keys; None = all.
+        on_file: Told of each log: its number, and when it was begun; False ends the stream.
+        server_id: The id of this reader among replicas; None = a random one.
+
+    Raises:
+        FustorError: The log can't be opened.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        wanted: Wanted,
+        log: str,
+        start: Boundary,
+        stop: threading.Event,
+        *,
+        required: Collection[str] | None = None,
+        on_file: Callable[[int, int], bool] = lambda number, begun: True,
+        server_id: int | None = None,
+    ) -> None:
+        self._control = control
+        self._wanted = wanted
+        self._stop = stop
+        self._required = required
+        self._on_file = on_file
+        self._catalog = Catalog(control.query, wanted)
+        self._tables: dict[int, RowsOf | None] = {}
+        self._maps: dict[int, bytes] = {}
+        self._out: deque[EventBase] = deque()
+        self.boundary = start
+        self._file = start.file
+        self._offset = start.offset
+        self._in_transaction = False
+        self._standalone = False
+        self._marked = -1
+        self._marked_at = 0.0
+        self._failure: Exception | None = None
+        self.gtids: dict[str, int] = {}
+        """
+        MySQL's transactions passed so far: the last number of each server.
+        """
+        self._kind = EventType.INSERT
+        self._source: RowsOf | None = None
+        self._fields: tuple[str, ...] = ()
+        self._rows: list[Any] = []
+        self._index = -1
+        self._ts: float | None = None
+        self.events = 0
+        self.closed = False
+        self._packets = self._open(log, start, server_id)
+
+    def _open(self, log: str, start: Boundary, server_id: int | None) -> Packets:
+        server = self._control.server
+        connection = server.connect()
+        for statement in (
+            "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = @@global.binlog_checksum",
+            f"SET @master_heartbeat_period = {_HEARTBEAT_NS}, @source_heartbeat_period = {_HEARTBEAT_NS}",
+            "SET @mariadb_slave_capability = 4",
+            "SET SESSION net_write_timeout = 3600",
+        ):
+            server.query(connection, statement, "opening the binary log")
+        ((checksum,),) = server.query(connection, "SELECT @@global.binlog_checksum")
+        self._tail = _CHECKSUM_BYTES if str(checksum).upper() == "CRC32" else 0
+        packets = Packets(server, connection, "reading the binary log", self._stop.is_set)
+        reader = server_id or random.randrange(2**31, 2**32 - 1)  # not a secret
+        packets.command(b"\x12" + struct.pack("<IHI", start.offset, 0, reader) + log.encode())
+        return packets
+
+    def __iter__(self) -> BinlogStream:
+        return self
+
+    def __next__(self) -> EventBase:
+        out = self._out
+        while True:
+            if self._stop.is_set() or self.closed:
+                self.close()
+                raise StopIteration
+            if out:
+                return out.popleft()
+            if self._failure is not None:
+                self.close()
+                raise self._failure
+            try:
+                self._work()
+            except BaseException as exc:
+                if isinstance(exc, Exception) and (self._rows or out):
+                    self._flush()  # what was read before is right
+                    self._failure = exc
+                    continue
+                self.close()
+                raise
+
+    def _work(self) -> None:
+        packets, out = self._packets, self._out
+        while len(out) < _EVENTS_AHEAD:
+            payload = packets.try_next()
+            if payload is None:
+                self._flush()
+                self._mark()
+                if out or packets.fill(_WAIT_S) or self._stop.is_set():
+                    return
+                continue
+            self._take(payload)
+        self._mark_now_and_then()
+
+    def _mark(self) -> None:
+        index = self.boundary.index
+        if index > self._marked:
+            self._marked = index
+            self._marked_at = time.monotonic()
+            self._out.append(progress_mark(index))
+
+    def _mark_now_and_then(self) -> None:
+        # While the log is full of what nobody wants, the checkpoint moves all the same.
+        if not self._rows and time.monotonic() > self._marked_at + _MARK_EVERY_S:
+            self._mark()
+
+    # Events of the log
+
+    def _take(self, b: bytes) -> None:
+        if b[0] != 0:
+            raise ConnectionLost("the server ended the binary log", hint="the agent opens it again")
+        timestamp, kind, _, _, next_offset, flags = _HEADER(b, 1)
+        self.events += 1
+        if kind == FORMAT:
+            self._tail = _CHECKSUM_BYTES if b[-_CHECKSUM_BYTES - 1] == 1 else 0
+        if self._tail:
+            body = b[:-_CHECKSUM_BYTES]
+            if zlib.crc32(body[1:]) != int.from_bytes(b[-_CHECKSUM_BYTES:], "little"):
+                raise ConnectionLost(
+                    f"an event of the binary log is damaged: its checksum is wrong (file {self._file}, before {next_offset})",
+                    hint="if it stays, the log on the server is damaged: look at it with mariadb-binlog --verify-binlog-checksum",
+                )
+            b = body
+        if next_offset and not flags & _ARTIFICIAL:
+            offset = (self._offset & ~0xFFFFFFFF) | next_offset
+            self._offset = offset if offset >= self._offset else offset + (1 << 32)
+        if kind in _COMPRESSED_ROWS:
+            b, kind = _inflated_rows(b, _COMPRESSED_ROWS[kind]), _COMPRESSED_ROWS[kind]
+        if kind in _INSERTS or kind in _UPDATES or kind in _DELETES:
+            self._take_rows(b, kind, timestamp)
+        elif kind == TABLE_MAP:
+            self._take_table(b)
+        elif kind == MARIADB_GTID:
+            self._in_transaction = True
+            self._standalone = bool(b[_BODY + 12] & _STANDALONE)
+        elif kind in (GTID, ANONYMOUS_GTID):
+            self._in_transaction, self._standalone = True, False
+            if kind == GTID:
+                sid = b[_BODY + 1 : _BODY + 17].hex()
+                self.gtids[sid] = struct.unpack_from("<Q", b, _BODY + 17)[0]
+        elif kind == XID:
+            self._end_transaction()
+        elif kind in (QUERY, QUERY_COMPRESSED):
+            self._take_statement(b, kind)
+        elif kind == ROTATE:
+            self._rotate(b, flags, next_offset)
+            return
+        elif kind == FORMAT:
+            if timestamp and not self._on_file(self._file, timestamp):
+                raise ConnectionLost(
+                    "the server's logs are not those of before: they were reset, or the server was restored",
+                    hint="the agent goes on at the newest place, and a snapshot fills the gap",
+                    wait_s=0.0,
+                )
+        elif kind in (XA_PREPARE, PARTIAL_UPDATE, PAYLOAD):
+            raise _unreadable(kind)
+        if not self._in_transaction and not flags & _ARTIFICIAL and next_offset and kind != HEARTBEAT:
+            self.boundary = Boundary(self._file, self._offset)
+
+    def _rotate(self, b: bytes, flags: int, next_offset: int) -> None:
+        (offset,) = struct.unpack_from("<Q", b, _BODY)
+        number = file_number(b[_BODY + 8 :].rstrip(b"\0").decode())
+        if number != self._file or offset > self._offset:
+            self._file, self._offset = number, offset
+            self._tables.clear()
+            self._maps.clear()
+            if not self._in_transaction and number > self.boundary.file:
+                self.boundary = Boundary(number, offset)
+
+    def _end_transaction(self) -> None:
+        self._in_transaction = False
+        self.boundary = Boundary(self._file, self._offset)
+
+    def _take_statement(self, b: bytes, kind: int) -> None:
+        _, _, schema_size, _, status_size = struct.unpack_from("<IIBHH", b, _BODY)
+        p = _BODY + 13 + status_size
+        schema = b[p : p + schema_size].decode("utf-8", "replace")
+        raw = b[p + schema_size + 1 :]
+        text = (_inflated(raw) if kind == QUERY_COMPRESSED else raw).decode("utf-8", "replace")
+        statement = read_statement(text, schema)
+        if statement.effect == "begin":
+            self._in_transaction = True
+            return
+        if statement.effect == "commit" or self._standalone or not self._in_transaction:
+            self._standalone = False
+            self._end_transaction()
+        if statement.effect in ("schema", "rows gone"):
+            self._catalog.forget()
+            self._tables.clear()
+            self._maps.clear()
+        if statement.effect == "rows as text" and self._wanted.schema(schema):
+            raise ConfigError(
+                f"the log holds a statement instead of rows: {text[:80]!r}",
+                hint="let an administrator run: SET GLOBAL binlog_format = ROW; and see that no session sets another",
+            )
+        if statement.effect == "xa" and self._wanted.schema(schema):
+            raise _unreadable(XA_PREPARE)
+        lost = statement.schema_gone is not None and self._wanted.schema(statement.schema_gone)
+        lost = lost or any(self._wanted.table(*table) for table in statement.tables)
+        if (statement.effect == "rows gone" and lost) or statement.effect == "rollback to":
+            raise RowsUntold(f"{text[:80]!r} changed rows without telling them", self.boundary)
+
+    def _take_table(self, b: bytes) -> None:
+        number = table_id_of(b, _BODY)
+        body = b[_BODY + 8 :]
+        if self._maps.get(number) == body:
+            return
+        self._maps[number] = body
+        schema, table, _ = read_names(b, _BODY + 8)
+        if not self._wanted.table(schema, table):
+            self._tables[number] = None
+            return
+        found = read_table_map(b, _BODY + 8, len(b))
+        self._tables[number] = RowsOf(
+            found, self._catalog.table(schema, table), self._control.charset_of, self._wanted, self._required
+        )
+
+    # Rows
+
+    def _take_rows(self, b: bytes, kind: int, timestamp: int) -> None:
+        source = self._tables.get(table_id_of(b, _BODY))
+        if source is None:
+            return
+        p = _BODY + 8
+        if kind in _SECOND_FORMAT:
+            p += b[p] | b[p + 1] << 8
+        count, p = lenenc(b, p)
+        size = (count + 7) // 8
+        images = source.images(b[p : p + size])
+        p += size
+        end = len(b)
+        read = images.read
+        if kind in _INSERTS:
+            rows = []
+            while p < end:
+                row, p = read(b, p)
+                rows.append(row)
+            self._add(EventType.INSERT, source, images.fields, rows, timestamp)
+        elif kind in _DELETES:
+            rows = []
+            while p < end:
+                row, p = read(b, p)
+                rows.append(row)
+            fields = images.fields
+            if source.key is not None:
+                rows = list(map(picker(fields, source.key), rows))
+                fields = source.key
+            self._add(EventType.DELETE, source, fields, rows, timestamp)
+        else:
+            after = source.images(b[p : p + size])
+            self._take_updates(b, p + size, source, images, after, timestamp)
+
+    def _take_updates(self, b: bytes, p: int, source: RowsOf, before: Any, after: Any, timestamp: int) -> None:
+        end = len(b)
+        read_old, read_new, key = before.read, after.read, source.key
+        if key is None:
+            while p < end:
+                old, p = read_old(b, p)
+                new, p = read_new(b, p)
+                self._add(EventType.DELETE, source, before.fields, [old], timestamp)
+                self._add(EventType.INSERT, source, after.fields, [new], timestamp)
+            return
+        old_key = picker(before.fields, key)
+        fields, whole = after.fields, after.is_whole
+        if whole:
+            new_key = picker(fields, key)
+            rows: list[Any] = []
+            while p < end:
+                old, p = read_old(b, p)
+                new, p = read_new(b, p)
+                if old_key(old) == new_key(new):
+                    rows.append(new)
+                    continue
+                if rows:
+                    self._add(EventType.UPDATE, source, fields, rows, timestamp)
+                    rows = []
+                self._add(EventType.DELETE, source, key, [old_key(old)], timestamp)
+                self._add(EventType.INSERT, source, fields, [new], timestamp)
+            if rows:
+                self._add(EventType.UPDATE, source, fields, rows, timestamp)
+            return
+        changed = tuple(name for name in fields if name not in key)
+        pick = picker(fields, changed) if changed else lambda row: ()
+        moved = [name for name in key if name in after.at]
+        partial: list[Any] = []
+        while p < end:
+            old, p = read_old(b, p)
+            new, p = read_new(b, p)
+            named = old_key(old)
+            if any(new[after.at[name]] != named[key.index(name)] for name in moved):
+                raise RowsUntold(
+                    f"the key of a row of {source.schema}.{source.table} changed, and binlog_row_image = MINIMAL does not "
+                    "tell the rest of the row",
+                    self.boundary,
+                )
+            partial.append(named + pick(new))
+        self._add(EventType.UPDATE, source, key + changed, partial, timestamp)
+
+    def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], rows: list[Any], timestamp: int) -> None:
+        if (
+            self._rows
+            and kind is self._kind
+            and source is self._source
+            and fields == self._fields
+            and len(self._rows) < _ROWS_AT_ONCE
+        ):
+            self._rows += rows
+        else:
+            self._flush()
+            self._kind, self._source, self._fields, self._rows = kind, source, fields, rows
+        # Invariant: more than what was committed before, less than the end of its own transaction.
+        self._index = inside(self.boundary)
+        self._ts = float(timestamp)
+
+    def _flush(self) -> None:
+        rows, source = self._rows, self._source
+        if not rows or source is None:
+            return
+        self._rows = []
+        event = EventBase(
+            self._kind,
+            source.schema,
+            source.table,
+            rows,
+            self._fields,
+            self._index,
+            key=source.key,
+            ts=self._ts,
+            columns=None if self._kind is EventType.DELETE else source.columns,
+        )
+        self._out.append(event)
+
+    def close(self) -> None:
+        """
+        Close the connection. May be called twice, and from another thread.
+        """
+        if not self.closed:
+            self.closed = True
+            self._packets.close()
+
+
+def _unreadable(kind: int) -> ConfigError:
+    what, mend = {
+        XA_PREPARE: (
+            "an XA transaction, whose rows are logged before it is known whether it commits",
+            "leave its tables out with `exclude`",
+        ),
+        PARTIAL_UPDATE: (
+            "a partial update of JSON",
+            "let an administrator run: SET GLOBAL binlog_row_value_options = '';",
+        ),
+        PAYLOAD: (
+            "a compressed transaction",
+            "let an administrator run: SET GLOBAL binlog_transaction_compression = OFF;",
+        ),
+    }[kind]
+    return ConfigError(f"the log holds {what}; it can't be read", hint=mend)
+
+
+def _inflated(data: bytes) -> bytes:
+    """
+    Inflate what MariaDB compressed: a byte with the size of the length (low three bits), the length, and zlib's data.
+    """
+    size = data[0] & 0x07
+    return zlib.decompress(data[1 + size :])
+
+
+def _inflated_rows(b: bytes, kind: int) -> bytes:
+    """
+    Inflate the rows of a compressed event; what stands before them is not compressed.
+    """
+    p = _BODY + 8
+    if kind in _SECOND_FORMAT:
+        p += b[p] | b[p + 1] << 8
+    count, p = lenenc(b, p)
+    p += (count + 7) // 8 * (2 if kind in _UPDATES else 1)
+    return b[:p] + _inflated(b[p:])
