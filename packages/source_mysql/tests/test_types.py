@@ -5,17 +5,13 @@ Every column type with its edge values: the snapshot's row and the live row are 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from mysql_bench import Database
 
-from fustor_core.models.config import PasswdCredential, SourceConfig
 from fustor_core.models.event import EventBase
-from fustor_core.testing.mariadb_server import PASSWORD, USER, MariaDbServer
 from fustor_core.values import encode_value
-from fustor_source_mysql import MysqlDriver
 
 TYPES: dict[str, tuple[str, list[tuple[str, Any]]]] = {
     "tinyint": ("TINYINT", [("-128", -128), ("127", 127), ("NULL", None)]),
@@ -79,38 +75,20 @@ TYPES: dict[str, tuple[str, list[tuple[str, Any]]]] = {
 }  # fmt: skip
 
 
-def driver_of(server: MariaDbServer, folder: Path, database: str = "types", **params: Any) -> MysqlDriver:
-    return MysqlDriver(
-        "types",
-        SourceConfig(
-            driver="mysql",
-            uri=server.uri(database),
-            credential=PasswdCredential(user=USER, passwd=PASSWORD),
-            driver_params={"state_dir": str(folder), **params},
-        ),
-    )
-
-
-@pytest.fixture
-def database(server: MariaDbServer) -> Iterator[str]:
-    server.sql("CREATE DATABASE types CHARACTER SET utf8mb4")
-    yield "types"
-    server.sql("DROP DATABASE types")
-
-
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.timeout(120)
-def test_a_type_is_the_same_on_both_paths(server: MariaDbServer, tmp_path: Path, database: str, name: str) -> None:
+def test_a_type_is_the_same_on_both_paths(database: Database, name: str) -> None:
     declared, values = TYPES[name]
-    server.sql(f"CREATE TABLE t (id INT PRIMARY KEY, y YEAR, u INT UNSIGNED, v {declared}, w VARCHAR(5))", database)
-    driver = driver_of(server, tmp_path)
+    database.run("SET NAMES utf8mb4, time_zone = '+08:00', sql_mode = 'NO_BACKSLASH_ESCAPES'")
+    database.run(f"CREATE TABLE t (id INT PRIMARY KEY, y YEAR, u INT UNSIGNED, v {declared}, w VARCHAR(5))")
+    driver = database.driver()
     stop = threading.Event()
     stream, _ = driver.get_message_iterator(-1, stop_event=stop)
     if values:
         rows = ", ".join(f"({at}, 2024, 4000000000, {sql}, 'end')" for at, (sql, _) in enumerate(values))
-        server.sql(f"SET sql_mode = 'NO_BACKSLASH_ESCAPES'; INSERT INTO t (id, y, u, v, w) VALUES {rows}", database)
+        database.run(f"INSERT INTO t (id, y, u, v, w) VALUES {rows}")
     else:
-        server.sql("INSERT INTO t (id, y, u, w) VALUES (0, 2024, 4000000000, 'end')", database)
+        database.run("INSERT INTO t (id, y, u, w) VALUES (0, 2024, 4000000000, 'end')")
     wanted = len(values) or 1
     live: list[EventBase] = []
     while sum(len(event.rows) for event in live) < wanted:

@@ -4,6 +4,7 @@ Connections to the server: sign-in by PyMySQL, and a reader of raw packets for w
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
@@ -22,7 +23,7 @@ from fustor_source_mysql.faults import fault_of, server_faults
 Connection = Any  # PyMySQL's; its stubs leave out the socket, which `Packets` reads
 
 _READ_BYTES: Final = 256 * 1024
-_LARGEST_PACKET: Final = 0xFFFFFF
+LARGEST_PACKET: Final = 0xFFFFFF
 
 
 class Server:
@@ -195,13 +196,21 @@ class Packets:
                 self._gather(end - len(buffer))
                 return self.try_next()
             return None
-        if length == _LARGEST_PACKET:
+        if length == LARGEST_PACKET:
             return self._long()
         self.at = end
         payload = buffer[at + 4 : end]
         if payload[:1] == b"\xff":
             raise self.error(payload)
         return payload
+
+    def is_waiting(self) -> bool:
+        """
+        Tell whether nothing more has arrived yet (asks the system; data of TLS that was read ahead does not count).
+        """
+        with self._server.faults(self._doing):
+            ready, _, _ = select.select([self._socket], [], [], 0)
+        return not ready
 
     def _gather(self, missing: int) -> None:
         """
@@ -243,7 +252,7 @@ class Packets:
             parts.append(buffer[at + 4 : at + 4 + length])
             at += 4 + length
             self.at = at
-            if length < _LARGEST_PACKET:
+            if length < LARGEST_PACKET:
                 return b"".join(parts)
 
     def _gather_to(self, at: int, size: int) -> None:

@@ -33,14 +33,21 @@ class Boundary:
         """
         Return the index of this place.
         """
-        return (self.file << _BYTES_BITS | self.offset) << 1
+        return index_of(self.file, self.offset)
 
 
-def inside(boundary: Boundary) -> int:
+def index_of(file: int, offset: int) -> int:
+    """
+    Return the index of a boundary.
+    """
+    return (file << _BYTES_BITS | offset) << 1
+
+
+def inside(file: int, offset: int) -> int:
     """
     Return the index of rows of the transaction that begins at a boundary.
     """
-    return boundary.index | 1
+    return (file << _BYTES_BITS | offset) << 1 | 1
 
 
 def boundary_of(index: int) -> Boundary:

@@ -17,20 +17,23 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
+from zlib import crc32
 
 from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_core.models.event import EventBase, EventType, progress_mark
 from fustor_source_mysql.config import Wanted
-from fustor_source_mysql.connection import Packets
+from fustor_source_mysql.connection import LARGEST_PACKET, Packets
 from fustor_source_mysql.control import Control
-from fustor_source_mysql.position import Boundary, file_number, inside
+from fustor_source_mysql.position import Boundary, file_number, index_of, inside
 from fustor_source_mysql.schema import Catalog
 from fustor_source_mysql.statements import read_statement
 from fustor_source_mysql.tablemap import lenenc, read_names, read_table_map, table_id_of
-from fustor_source_mysql.tables import RowsOf, picker
+from fustor_source_mysql.tables import Images, RowsOf, picker
 
 _HEADER = struct.Struct("<IBIIIH").unpack_from
-_BODY = 20  # of a packet: status byte, then the header of the event
+_HEADER_BYTES = 20  # with the status byte before
+_SMALLEST = 4 + _HEADER_BYTES
+_CHECKSUM = struct.Struct("<I").unpack_from
 _ROWS_AT_ONCE = 1000
 _EVENTS_AHEAD = 32
 _WAIT_S = 0.2
@@ -39,11 +42,12 @@ _HEARTBEAT_NS = 5_000_000_000
 _CHECKSUM_BYTES = 4
 
 QUERY, ROTATE, FORMAT, XID, TABLE_MAP, HEARTBEAT, GTID, ANONYMOUS_GTID = 2, 4, 15, 16, 19, 27, 33, 34
-XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, MARIADB_GTID, QUERY_COMPRESSED = 38, 39, 40, 162, 165
+XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, ANNOTATE, MARIADB_GTID, QUERY_COMPRESSED = 38, 39, 40, 160, 162, 165
 _STANDALONE = 1
 _ARTIFICIAL = 0x20
 
 _INSERTS, _UPDATES, _DELETES = {23, 30}, {24, 31}, {25, 32}
+_ROWS = _INSERTS | _UPDATES | _DELETES
 _SECOND_FORMAT = {30, 31, 32}
 _COMPRESSED_ROWS = {166: 23, 167: 24, 168: 25, 169: 30, 170: 31, 171: 32}
 
@@ -100,7 +104,7 @@ class BinlogStream(Iterator[EventBase]):
         self._tables: dict[int, RowsOf | None] = {}
         self._maps: dict[int, bytes] = {}
         self._out: deque[EventBase] = deque()
-        self.boundary = start
+        self._boundary = (start.file, start.offset)
         self._file = start.file
         self._offset = start.offset
         self._in_transaction = False
@@ -164,20 +168,37 @@ class BinlogStream(Iterator[EventBase]):
                 raise
 
     def _work(self) -> None:
-        packets, out = self._packets, self._out
+        packets, out, take = self._packets, self._out, self._take
         while len(out) < _EVENTS_AHEAD:
+            # The usual case by hand: a packet that lies whole in the buffer is read where it is.
+            buffer, at = packets.buffer, packets.at
+            size = len(buffer)
+            while size - at > _SMALLEST:
+                length = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16
+                end = at + 4 + length
+                if end > size or length == LARGEST_PACKET or buffer[at + 4]:
+                    break
+                packets.at = end
+                take(buffer, at + 4, end)
+                at = end
+                if len(out) >= _EVENTS_AHEAD:
+                    self._mark_now_and_then()
+                    return
             payload = packets.try_next()
-            if payload is None:
+            if payload is not None:
+                if payload[0] != 0:
+                    raise ConnectionLost("the server ended the binary log", hint="the agent opens it again")
+                take(payload, 0, len(payload))
+                continue
+            if packets.is_waiting():
                 self._flush()
                 self._mark()
-                if out or packets.fill(_WAIT_S) or self._stop.is_set():
-                    return
-                continue
-            self._take(payload)
+            if out or packets.fill(_WAIT_S) or self._stop.is_set():
+                return
         self._mark_now_and_then()
 
     def _mark(self) -> None:
-        index = self.boundary.index
+        index = index_of(*self._boundary)
         if index > self._marked:
             self._marked = index
             self._marked_at = time.monotonic()
@@ -190,45 +211,58 @@ class BinlogStream(Iterator[EventBase]):
 
     # Events of the log
 
-    def _take(self, b: bytes) -> None:
-        if b[0] != 0:
-            raise ConnectionLost("the server ended the binary log", hint="the agent opens it again")
-        timestamp, kind, _, _, next_offset, flags = _HEADER(b, 1)
+    def _take(self, b: bytes, at: int, end: int) -> None:
+        """
+        Take one event: `b[at:end]` is a status byte, the header, and the body.
+        """
+        timestamp, kind, _, _, next_offset, flags = _HEADER(b, at + 1)
         self.events += 1
         if kind == FORMAT:
-            self._tail = _CHECKSUM_BYTES if b[-_CHECKSUM_BYTES - 1] == 1 else 0
+            self._tail = _CHECKSUM_BYTES if b[end - _CHECKSUM_BYTES - 1] == 1 else 0
         if self._tail:
-            body = b[:-_CHECKSUM_BYTES]
-            if zlib.crc32(body[1:]) != int.from_bytes(b[-_CHECKSUM_BYTES:], "little"):
+            end -= _CHECKSUM_BYTES
+            if crc32(b[at + 1 : end]) != _CHECKSUM(b, end)[0]:
                 raise ConnectionLost(
                     f"an event of the binary log is damaged: its checksum is wrong (file {self._file}, before {next_offset})",
                     hint="if it stays, the log on the server is damaged: look at it with mariadb-binlog --verify-binlog-checksum",
                 )
-            b = body
-        if next_offset and not flags & _ARTIFICIAL:
+        real = next_offset and not flags & _ARTIFICIAL
+        if real:
             offset = (self._offset & ~0xFFFFFFFF) | next_offset
             self._offset = offset if offset >= self._offset else offset + (1 << 32)
-        if kind in _COMPRESSED_ROWS:
-            b, kind = _inflated_rows(b, _COMPRESSED_ROWS[kind]), _COMPRESSED_ROWS[kind]
-        if kind in _INSERTS or kind in _UPDATES or kind in _DELETES:
-            self._take_rows(b, kind, timestamp)
-        elif kind == TABLE_MAP:
-            self._take_table(b)
-        elif kind == MARIADB_GTID:
+        body = at + _HEADER_BYTES
+        if kind in _ROWS:
+            self._take_rows(b, body, end, kind, timestamp)
+            return
+        if kind == TABLE_MAP:
+            self._take_table(b, body, end)
+            return
+        if kind == XID:
+            self._end_transaction()
+            return
+        if kind == MARIADB_GTID:
             self._in_transaction = True
-            self._standalone = bool(b[_BODY + 12] & _STANDALONE)
+            self._standalone = bool(b[body + 12] & _STANDALONE)
+            return
+        if kind == ANNOTATE and self._in_transaction:
+            return
+        self._take_seldom(b, body, end, kind, timestamp, flags)
+        if real and not self._in_transaction and kind not in (HEARTBEAT, ROTATE):
+            self._boundary = (self._file, self._offset)
+
+    def _take_seldom(self, b: bytes, body: int, end: int, kind: int, timestamp: int, flags: int) -> None:
+        if kind in _COMPRESSED_ROWS:
+            plain = _COMPRESSED_ROWS[kind]
+            inflated = _inflated_rows(b[body:end], plain)
+            self._take_rows(inflated, 0, len(inflated), plain, timestamp)
         elif kind in (GTID, ANONYMOUS_GTID):
             self._in_transaction, self._standalone = True, False
             if kind == GTID:
-                sid = b[_BODY + 1 : _BODY + 17].hex()
-                self.gtids[sid] = struct.unpack_from("<Q", b, _BODY + 17)[0]
-        elif kind == XID:
-            self._end_transaction()
+                self.gtids[b[body + 1 : body + 17].hex()] = struct.unpack_from("<Q", b, body + 17)[0]
         elif kind in (QUERY, QUERY_COMPRESSED):
-            self._take_statement(b, kind)
+            self._take_statement(b[body:end], kind)
         elif kind == ROTATE:
-            self._rotate(b, flags, next_offset)
-            return
+            self._rotate(b[body:end])
         elif kind == FORMAT:
             if timestamp and not self._on_file(self._file, timestamp):
                 raise ConnectionLost(
@@ -238,28 +272,33 @@ class BinlogStream(Iterator[EventBase]):
                 )
         elif kind in (XA_PREPARE, PARTIAL_UPDATE, PAYLOAD):
             raise _unreadable(kind)
-        if not self._in_transaction and not flags & _ARTIFICIAL and next_offset and kind != HEARTBEAT:
-            self.boundary = Boundary(self._file, self._offset)
 
-    def _rotate(self, b: bytes, flags: int, next_offset: int) -> None:
-        (offset,) = struct.unpack_from("<Q", b, _BODY)
-        number = file_number(b[_BODY + 8 :].rstrip(b"\0").decode())
+    def _rotate(self, body: bytes) -> None:
+        (offset,) = struct.unpack_from("<Q", body)
+        number = file_number(body[8:].rstrip(b"\0").decode())
         if number != self._file or offset > self._offset:
             self._file, self._offset = number, offset
             self._tables.clear()
             self._maps.clear()
-            if not self._in_transaction and number > self.boundary.file:
-                self.boundary = Boundary(number, offset)
+            if not self._in_transaction and number > self._boundary[0]:
+                self._boundary = (number, offset)
 
     def _end_transaction(self) -> None:
         self._in_transaction = False
-        self.boundary = Boundary(self._file, self._offset)
+        self._boundary = (self._file, self._offset)
 
-    def _take_statement(self, b: bytes, kind: int) -> None:
-        _, _, schema_size, _, status_size = struct.unpack_from("<IIBHH", b, _BODY)
-        p = _BODY + 13 + status_size
-        schema = b[p : p + schema_size].decode("utf-8", "replace")
-        raw = b[p + schema_size + 1 :]
+    @property
+    def boundary(self) -> Boundary:
+        """
+        The end of the last transaction that was read whole.
+        """
+        return Boundary(*self._boundary)
+
+    def _take_statement(self, body: bytes, kind: int) -> None:
+        _, _, schema_size, _, status_size = struct.unpack_from("<IIBHH", body)
+        p = 13 + status_size
+        schema = body[p : p + schema_size].decode("utf-8", "replace")
+        raw = body[p + schema_size + 1 :]
         text = (_inflated(raw) if kind == QUERY_COMPRESSED else raw).decode("utf-8", "replace")
         statement = read_statement(text, schema)
         if statement.effect == "begin":
@@ -284,35 +323,34 @@ class BinlogStream(Iterator[EventBase]):
         if (statement.effect == "rows gone" and lost) or statement.effect == "rollback to":
             raise RowsUntold(f"{text[:80]!r} changed rows without telling them", self.boundary)
 
-    def _take_table(self, b: bytes) -> None:
-        number = table_id_of(b, _BODY)
-        body = b[_BODY + 8 :]
+    def _take_table(self, b: bytes, p: int, end: int) -> None:
+        number = table_id_of(b, p)
+        body = b[p + 8 : end]
         if self._maps.get(number) == body:
             return
         self._maps[number] = body
-        schema, table, _ = read_names(b, _BODY + 8)
+        schema, table, _ = read_names(body, 0)
         if not self._wanted.table(schema, table):
             self._tables[number] = None
             return
-        found = read_table_map(b, _BODY + 8, len(b))
+        found = read_table_map(body, 0, len(body), is_mariadb=self._control.is_mariadb)
         self._tables[number] = RowsOf(
             found, self._catalog.table(schema, table), self._control.charset_of, self._wanted, self._required
         )
 
     # Rows
 
-    def _take_rows(self, b: bytes, kind: int, timestamp: int) -> None:
-        source = self._tables.get(table_id_of(b, _BODY))
+    def _take_rows(self, b: bytes, p: int, end: int, kind: int, timestamp: int) -> None:
+        source = self._tables.get(table_id_of(b, p))
         if source is None:
             return
-        p = _BODY + 8
+        p += 8
         if kind in _SECOND_FORMAT:
             p += b[p] | b[p + 1] << 8
         count, p = lenenc(b, p)
         size = (count + 7) // 8
         images = source.images(b[p : p + size])
         p += size
-        end = len(b)
         read = images.read
         if kind in _INSERTS:
             rows = []
@@ -332,10 +370,11 @@ class BinlogStream(Iterator[EventBase]):
             self._add(EventType.DELETE, source, fields, rows, timestamp)
         else:
             after = source.images(b[p : p + size])
-            self._take_updates(b, p + size, source, images, after, timestamp)
+            self._take_updates(b, p + size, end, source, images, after, timestamp)
 
-    def _take_updates(self, b: bytes, p: int, source: RowsOf, before: Any, after: Any, timestamp: int) -> None:
-        end = len(b)
+    def _take_updates(
+        self, b: bytes, p: int, end: int, source: RowsOf, before: Images, after: Images, timestamp: int
+    ) -> None:
         read_old, read_new, key = before.read, after.read, source.key
         if key is None:
             while p < end:
@@ -393,7 +432,7 @@ class BinlogStream(Iterator[EventBase]):
             self._flush()
             self._kind, self._source, self._fields, self._rows = kind, source, fields, rows
         # Invariant: more than what was committed before, less than the end of its own transaction.
-        self._index = inside(self.boundary)
+        self._index = inside(*self._boundary)
         self._ts = float(timestamp)
 
     def _flush(self) -> None:
@@ -449,13 +488,13 @@ def _inflated(data: bytes) -> bytes:
     return zlib.decompress(data[1 + size :])
 
 
-def _inflated_rows(b: bytes, kind: int) -> bytes:
+def _inflated_rows(body: bytes, kind: int) -> bytes:
     """
-    Inflate the rows of a compressed event; what stands before them is not compressed.
+    Inflate the rows of a compressed event's body; what stands before them is not compressed.
     """
-    p = _BODY + 8
+    p = 8
     if kind in _SECOND_FORMAT:
-        p += b[p] | b[p + 1] << 8
-    count, p = lenenc(b, p)
+        p += body[p] | body[p + 1] << 8
+    count, p = lenenc(body, p)
     p += (count + 7) // 8 * (2 if kind in _UPDATES else 1)
-    return b[:p] + _inflated(b[p:])
+    return body[:p] + _inflated(body[p:])

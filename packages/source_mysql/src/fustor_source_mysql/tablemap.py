@@ -33,15 +33,17 @@ from fustor_source_mysql.decoder import (
     VAR_STRING,
     VARCHAR,
     VARCHAR_COMPRESSED,
+    YEAR,
 )
 
-_NUMBERS = {TINY, SHORT, INT24, LONG, LONGLONG, FLOAT, DOUBLE, NEWDECIMAL, 13}
+_NUMBERS = {TINY, SHORT, INT24, LONG, LONGLONG, FLOAT, DOUBLE, NEWDECIMAL}
 _ONE_BYTE = {
     FLOAT, DOUBLE, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, GEOMETRY, JSON, TIMESTAMP2, DATETIME2, TIME2, BLOB_COMPRESSED,
 }  # fmt: skip
 _TWO_BYTES = {VARCHAR, VAR_STRING, BIT, VARCHAR_COMPRESSED}
 _TEXTS = {VARCHAR, VAR_STRING, STRING, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB_COMPRESSED, VARCHAR_COMPRESSED}
 BINARY_COLLATION = 63
+_TABLE_ID = struct.Struct("<IH").unpack_from
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ def read_names(b: bytes, p: int) -> tuple[str, str, int]:
     return schema, b[p + 1 : p + 1 + n].decode(), p + n + 2
 
 
-def read_table_map(b: bytes, p: int, end: int) -> TableMap:
+def read_table_map(b: bytes, p: int, end: int, *, is_mariadb: bool) -> TableMap:
     """
     Read a table map's body.
 
@@ -102,6 +104,7 @@ def read_table_map(b: bytes, p: int, end: int) -> TableMap:
         b: The event.
         p: Where schema and table begin.
         end: Where the event ends.
+        is_mariadb: It counts years among the numbers and shapes among the texts, MySQL does not.
     """
     schema, table, p = read_names(b, p)
     count, p = lenenc(b, p)
@@ -116,7 +119,7 @@ def read_table_map(b: bytes, p: int, end: int) -> TableMap:
             _resolve_string(found, at)
     p += (count + 7) // 8
     if p < end:
-        _read_optional(found, b, p, end)
+        _read_optional(found, b, p, end, is_mariadb)
     return found
 
 
@@ -153,9 +156,11 @@ def _resolve_string(found: TableMap, at: int) -> None:
         found.octets[at] = length
 
 
-def _read_optional(found: TableMap, b: bytes, p: int, end: int) -> None:
-    numbers = [at for at, kind in enumerate(found.types) if kind in _NUMBERS]
-    texts = [at for at, kind in enumerate(found.types) if kind in _TEXTS]
+def _read_optional(found: TableMap, b: bytes, p: int, end: int, is_mariadb: bool) -> None:
+    numeric = _NUMBERS | {YEAR} if is_mariadb else _NUMBERS
+    textual = _TEXTS | {GEOMETRY} if is_mariadb else _TEXTS
+    numbers = [at for at, kind in enumerate(found.types) if kind in numeric]
+    texts = [at for at, kind in enumerate(found.types) if kind in textual]
     enums = [at for at, kind in enumerate(found.types) if kind == ENUM]
     sets = [at for at, kind in enumerate(found.types) if kind == SET]
     while p < end:
@@ -215,5 +220,5 @@ def table_id_of(b: bytes, p: int) -> int:
     """
     Read the six bytes of a table id.
     """
-    low, high = struct.unpack_from("<IH", b, p)
-    return int(low | high << 32)
+    low, high = _TABLE_ID(b, p)
+    return low | high << 32  # type: ignore[no-any-return]

@@ -1,0 +1,94 @@
+"""
+What the tests of this package share: a database of their own, and a driver whose stream is walked in a thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+from fustor_core.models.config import PasswdCredential, SourceConfig
+from fustor_core.models.event import EventBase
+from fustor_core.testing.mariadb_server import PASSWORD, USER, MariaDbServer
+from fustor_core.testing.source_contract import Stream, apply
+from fustor_source_mysql import MysqlDriver
+from fustor_source_mysql.config import parse_address, parse_params
+from fustor_source_mysql.connection import Server
+
+_numbers = itertools.count(1)
+
+
+class Database:
+    """
+    One database on a server.
+    """
+
+    def __init__(self, server: MariaDbServer, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self.name = f"db{next(_numbers)}"
+        self.admin = self.connect()
+        self.run(f"CREATE DATABASE {self.name}")
+        self.run(f"USE {self.name}")
+        self.streams: list[Stream] = []
+
+    def connect(self) -> Any:
+        credential = PasswdCredential(user=USER, passwd=PASSWORD)
+        return Server(parse_address(self.server.uri()), credential, parse_params({})).connect()
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        with self.admin.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = list(cursor.fetchall())
+        return rows
+
+    def again(self) -> None:
+        """
+        Connect anew, after the server was restarted.
+        """
+        self.admin = self.connect()
+        self.run(f"USE {self.name}")
+
+    def driver(self, *, user: str = USER, password: str = PASSWORD, **params: Any) -> MysqlDriver:
+        return MysqlDriver(
+            "test",
+            SourceConfig(
+                driver="mysql",
+                uri=self.server.uri(self.name),
+                credential=PasswdCredential(user=user, passwd=password),
+                driver_params={"state_dir": str(self.folder), **params},
+            ),
+        )
+
+    def stream(self, driver: MysqlDriver, position: int = -1) -> Stream:
+        made = Stream(driver, position)
+        self.streams.append(made)
+        return made
+
+    def close(self) -> None:
+        for stream in self.streams:
+            stream.close()
+        self.again()
+        self.run(f"DROP DATABASE {self.name}")
+        self.admin.close()
+
+
+def settle(stream: Stream, driver: MysqlDriver) -> list[EventBase]:
+    """
+    Wait until the stream has passed all that is committed now; return what came with rows.
+    """
+    high = driver.high_watermark()
+    assert high is not None
+    stream.until_index(high)
+    return [event for event in stream.events if event.rows]
+
+
+def table(events: list[EventBase], name: str = "t") -> dict[Hashable, dict[str, Any]]:
+    """
+    Return the rows of a table after some events.
+    """
+    return apply({}, [event for event in events if event.table == name])
