@@ -10,37 +10,16 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.stack import free_port
+from harness.command import SCRIPT, TIMEOUT_S, Command
 from harness.trees import find_tree, make_tree
 
-TIMEOUT_S = 120
-SCRIPT = Path(sys.executable).with_name("fustor")
 HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
-
-
-class Command:
-    """
-    Calls the `fustor` command with an empty home and ports of its own.
-    """
-
-    def __init__(self, home: Path) -> None:
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("FUSTOR_")}
-        self.env |= {"HOME": str(home), "FUSTOR_CONFIG_DIR": str(home / "config"), "COLUMNS": "160"}
-        self.env |= {f"FUSTOR_{name}_PORT": str(free_port()) for name in ("AGENT", "REGISTRY", "FUSION")}
-
-    def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(SCRIPT), *arguments], env=self.env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-        )
-        assert done.returncode == 0, f"fustor {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
 
 
 class Terminal:

@@ -214,7 +214,7 @@ class Applier:
             OverloadedError: Snapshot pushes have their share of the queue.
         """
         with self._wake:
-            waiting = sum(job.work.size for job in self._slow)
+            waiting = sum(job.work.size for job in tuple(self._slow))  # a copy: the thread takes from it meanwhile
             if self._slow and waiting > self._queue_bytes * SNAPSHOT_SHARE:
                 raise OverloadedError(
                     f"{waiting} bytes of snapshots wait to be stored in datastore {self._store.datastore_id!r}",

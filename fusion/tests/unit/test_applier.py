@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -116,3 +117,23 @@ async def test_slices_are_small_while_there_are_live_pushes(applier: Applier, mo
         assert applier.slice_rows(10) == 10
     monkeypatch.setattr(applier_module, "LIVE_RECENT_S", 0.0)
     assert applier.slice_rows(500) == 500
+
+
+async def test_the_share_of_snapshots_is_counted_while_the_applier_works(
+    applier: Applier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The event loop counts what waits while the applier's thread takes from it: with the interpreter changing threads all the
+    time, a count that walks the queue itself fails soon.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(40):
+            waiting = [applier.submit(Steps("s", 1, []), slow=True) for _ in range(60)]
+            while not waiting[-1].done():
+                for _ in range(20):
+                    applier.check_share()
+                await asyncio.sleep(0)
+    finally:
+        sys.setswitchinterval(interval)

@@ -27,7 +27,8 @@ def describe(runtime: SyncRuntime) -> dict[str, Any]:
     rows_per_s, events_per_s = _rates(runtime)
     waiting = runtime.subscription.waiting() if runtime.subscription is not None else (0, 0)
     memory = engine.memory if engine is not None else None
-    idle = engine is not None and engine.stream_open and not engine.tracker.unsettled and not waiting[0]
+    is_read = engine is not None and engine.stream_open and _source_error(runtime) is None
+    idle = is_read and engine is not None and not engine.tracker.unsettled and not waiting[0]
     return {
         "id": runtime.sync_id,
         "source": runtime.config.source,
@@ -47,12 +48,19 @@ def describe(runtime: SyncRuntime) -> dict[str, Any]:
         "queue_bytes": waiting[1] + (engine.queue_bytes if engine is not None else 0),
         "checkpoint": memory.checkpoint if memory is not None else None,
         "epoch": memory.epoch if memory is not None else None,
-        "lag_s": 0.0 if idle else runtime.lag_s,
+        "lag_s": 0.0 if idle else runtime.lag_s if is_read else None,
         "dead_letters": runtime.dead_letters.count(runtime.sync_id),
         "retries": counters.retries,
         "session_id": runtime.session_id,
         "source_status": runtime.subscription.driver.status() if runtime.subscription is not None else {},
     }
+
+
+def _source_error(runtime: SyncRuntime) -> BaseException | None:
+    """
+    Return what keeps the stream of the source from being read; None when it is read.
+    """
+    return None if runtime.subscription is None else runtime.subscription.reader.error
 
 
 def _states(runtime: SyncRuntime, is_error: bool) -> list[str]:
@@ -62,7 +70,7 @@ def _states(runtime: SyncRuntime, is_error: bool) -> list[str]:
     states = []
     if runtime.stopping:
         states.append("STOPPING")
-    elif engine is None or not engine.stream_open:
+    elif engine is None or not engine.stream_open or _source_error(runtime) is not None:
         states.append("STARTING")
     else:
         states.append("MESSAGE_SYNC")
@@ -87,8 +95,7 @@ def _why(runtime: SyncRuntime) -> tuple[str, str, bool]:
         return "stopped", "", False
     if runtime.stopping:
         return "stopping: waiting for pushes under way", "", False
-    subscription = runtime.subscription
-    error = subscription.reader.error if subscription is not None else None
+    error = _source_error(runtime)
     if error is not None:
         hint = error.hint if isinstance(error, FustorError) else "this is a fault of the driver: see the log"
         return f"source: {error}", hint, not isinstance(error, FustorError) or getattr(error, "wait_s", 0) == 0

@@ -35,7 +35,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """
-    Show rows of a table, by default in the order of its key.
+    Show rows of a table, by default in the order in which Fusion keeps them.
 
     \b
     fustor rows orders
