@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from profile import Profile
 
 import measure
-import psutil
+import report
 import tree
 from public import PublicFustor
 
@@ -34,8 +31,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from harness.stack import Stack, free_port, wait_for  # noqa: E402 - the tests' harness is not installed
 
-RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-BEGIN, END = "<!-- fs: begin -->", "<!-- fs: end -->"
 QUERIES = 300
 LIVE_FOLDERS = 30
 BACKFILL_TIMEOUT_S = 600.0
@@ -274,50 +269,6 @@ class Bench:
         self.stack.close()
 
 
-def facts() -> list[str]:
-    """
-    Say on what this was measured.
-    """
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    memory = psutil.virtual_memory().total / 2**30
-    return [
-        f"Measured {datetime.now(UTC):%Y-%m-%d} at commit `{commit}`: {os.cpu_count()} cores, {memory:.0f} GiB, {platform.freedesktop_os_release().get('PRETTY_NAME', platform.system())}, "
-        f"Linux {platform.release()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; load average at the start {os.getloadavg()[0]:.1f}.",
-    ]
-
-
-def table(title: str, said: list[str], rows: list[tuple[str, str]]) -> str:
-    """
-    Write the results as Markdown.
-    """
-    lines = [
-        f"## {title}",
-        "",
-        *said,
-        "",
-        "| what | measured |",
-        "|---|---|",
-        *(f"| {what} | {figure} |" for what, figure in rows),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def write(text: str) -> None:
-    """
-    Put the section into benchmarks/RESULTS.md, in place of the one before.
-    """
-    old = (
-        RESULTS.read_text("utf-8")
-        if RESULTS.exists()
-        else f"# Results\n\nWritten by the benchmarks themselves; nothing here was typed in.\n\n{BEGIN}\n{END}\n"
-    )
-    head, _, rest = old.partition(BEGIN)
-    RESULTS.write_text(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}", "utf-8")
-
-
 def main(argv: list[str] | None = None) -> int:
     """
     Run the command line; return the exit status.
@@ -334,10 +285,10 @@ def main(argv: list[str] | None = None) -> int:
         "--with-public", action="store_true", help="measure the public Fustor from PyPI on the same tree too"
     )
     parser.add_argument("--profile", action="store_true", help="also show where the time of a first snapshot goes")
-    parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help="write the table to benchmarks/RESULTS.md")
     given = parser.parse_args(argv)
 
-    said = facts()
+    said = report.facts()
     with tempfile.TemporaryDirectory(prefix="fustor-bench-", dir=given.where) as name:
         kind = subprocess.run(
             ["stat", "-f", "-c", "%T", name], capture_output=True, text=True, check=True
@@ -355,10 +306,10 @@ def main(argv: list[str] | None = None) -> int:
             bench.profile()
         if given.with_public:
             bench.public()
-    text = table(f"A tree of {bench.files:,} files in {bench.dirs:,} folders, on {kind}", said, bench.rows)
+    text = report.table(f"A tree of {bench.files:,} files in {bench.dirs:,} folders, on {kind}", said, bench.rows)
     print(text)
     if given.write:
-        write(text)
+        report.write("fs", text)
     return 0
 
 

@@ -69,12 +69,12 @@ def test_a_unique_index_without_nulls_is_a_key_too(database: Database) -> None:
     assert chunk.key == ("b",)
 
 
-def test_tables_without_a_key_are_read_whole(database: Database) -> None:
-    database.run("CREATE TABLE t (a INT)", "INSERT INTO t SELECT seq % 3 FROM seq_1_to_30")
-    chunks = chunks_of(database.driver(rows_at_once=5), batch_size=4)
-    assert sorted(row[0] for chunk in chunks for row in chunk.rows) == sorted(n % 3 for n in range(1, 31))
-    assert {chunk.key for chunk in chunks} == {None}
-    assert len({chunk.index for chunk in chunks}) == 1, "one transaction"
+def test_tables_without_a_key_are_left_out_and_said(database: Database) -> None:
+    database.run("CREATE TABLE t (a INT UNIQUE)", "INSERT INTO t VALUES (1), (NULL), (NULL)")
+    database.run("CREATE TABLE u (id INT PRIMARY KEY)", "INSERT INTO u VALUES (1)")
+    driver = database.driver()
+    assert {chunk.table for chunk in chunks_of(driver)} == {"u"}
+    assert [problem["where"] for problem in driver.status()["problems"]] == [f"{database.name}.t"]
 
 
 def test_snapshots_are_narrowed(database: Database) -> None:

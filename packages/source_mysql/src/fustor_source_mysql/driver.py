@@ -43,7 +43,7 @@ class MysqlDriver(SourceDriver):
         self._stream: BinlogStream | None = None
         self._untold: Boundary | None = None
         self._reset = False
-        self._problems: list[dict[str, str]] = []
+        self._keyless: set[str] = set()
 
     def _lineage(self) -> Lineage:
         with self._lock:
@@ -78,6 +78,7 @@ class MysqlDriver(SourceDriver):
             kwargs.get("stop_event") or threading.Event(),
             required=kwargs.get("required_fields"),
             on_file=self._saw_file,
+            on_keyless=self._saw_keyless,
             server_id=self._params.server_id,
         )
         self._stream = stream
@@ -97,6 +98,9 @@ class MysqlDriver(SourceDriver):
         if not fits:
             self._reset = True
         return fits
+
+    def _saw_keyless(self, schema: str, table: str) -> None:
+        self._keyless.add(f"{schema}.{table}")
 
     def _place(self, position: int, newest: Boundary) -> Boundary | None:
         """
@@ -128,6 +132,7 @@ class MysqlDriver(SourceDriver):
             where=kwargs.get("where"),
             token=kwargs.get("resume_token"),
             required=kwargs.get("required_fields"),
+            on_keyless=self._saw_keyless,
         ).chunks()
 
     def high_watermark(self) -> int | None:
@@ -155,12 +160,26 @@ class MysqlDriver(SourceDriver):
 
     def status(self) -> dict[str, Any]:
         """
-        Return where the stream is.
+        Return where the stream is, and which tables are left out.
         """
+        problems = [
+            {
+                "where": table,
+                "what": "the table has neither a primary key nor a unique index without NULLs: its rows are left out",
+                "hint": f"ALTER TABLE {table} ADD PRIMARY KEY (...); or name it in `exclude`",
+            }
+            for table in sorted(self._keyless)
+        ]
         stream = self._stream
         if stream is None:
-            return {}
-        return {"log_file": stream.boundary.file, "log_offset": stream.boundary.offset, "log_events": stream.events}
+            return {"problems": problems}
+        place = stream.boundary
+        return {
+            "log_file": place.file,
+            "log_offset": place.offset,
+            "log_events": stream.events,
+            "problems": problems,
+        }
 
     async def close(self) -> None:
         """

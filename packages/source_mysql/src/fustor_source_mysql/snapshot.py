@@ -47,6 +47,7 @@ class Snapshot:
         where: Only rows of which this holds, in SQL.
         token: Go on after the chunk that carried it.
         required: Only these columns, and keys; None = all.
+        on_keyless: Told of each table that has no key: it is left out.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Snapshot:
         where: str | None = None,
         token: str | None = None,
         required: Collection[str] | None = None,
+        on_keyless: Callable[[str, str], None] = lambda schema, table: None,
     ) -> None:
         self._control = control
         self._server: Server = control.server
@@ -74,6 +76,7 @@ class Snapshot:
         self._where = where
         self._token: dict[str, Any] | None = _read_token(token)
         self._required = required
+        self._on_keyless = on_keyless
 
     def chunks(self) -> Iterator[EventBase]:
         """
@@ -90,10 +93,10 @@ class Snapshot:
                 return
             if after is not None and place < after:
                 continue
-            cursor = self._token["after"] if self._token is not None and place == after else None
-            if place == after and cursor is None and self._token is not None and self._token.get("done"):
+            if not table.key:
+                self._on_keyless(table.schema, table.name)
                 continue
-            yield from self._table(table, cursor)
+            yield from self._table(table, self._token["after"] if self._token is not None and place == after else None)
 
     def _is_asked(self, table: Table) -> bool:
         return self._names is None or table.name in self._names or f"{table.schema}.{table.name}" in self._names
@@ -114,7 +117,7 @@ class Snapshot:
         try:
             while not self._stop.is_set():
                 low = self._begin(connection)
-                order = f" ORDER BY {', '.join(map(_order, keys))} LIMIT {self._at_once}" if keys else ""
+                order = f" ORDER BY {', '.join(map(_order, keys))} LIMIT {self._at_once}"
                 sql = f"SELECT {select} FROM {source}{self._conditions(keys, cursor)}{order}"
                 count = 0
                 rows: list[Any] = []
@@ -123,15 +126,15 @@ class Snapshot:
                     rows.append(row)
                     if len(rows) >= self._batch:
                         yield self._chunk(table, fields, columns, rows, width, low)
-                        cursor = list(rows[-1][width:]) or None
+                        cursor = list(rows[-1][width:])
                         rows = []
                 if self._stop.is_set():
                     return
                 if rows:
                     yield self._chunk(table, fields, columns, rows, width, low)
-                    cursor = list(rows[-1][width:]) or None
+                    cursor = list(rows[-1][width:])
                 self._server.query(connection, "COMMIT")
-                if not keys or count < self._at_once:
+                if count < self._at_once:
                     return
         finally:
             packets.close()
@@ -139,17 +142,14 @@ class Snapshot:
     def _chunk(
         self, table: Table, fields: tuple[str, ...], columns: dict[str, Any], rows: list[Any], width: int, low: Boundary
     ) -> EventBase:
-        # A table without a key has no order to go on in: its chunks carry no token, and it is read again as a whole.
-        token = None
-        if table.key:
-            token = json.dumps({"schema": table.schema, "table": table.name, "after": rows[-1][width:]})
+        token = json.dumps({"schema": table.schema, "table": table.name, "after": rows[-1][width:]})
         return InsertEvent(
             table.schema,
             table.name,
-            [row[:width] for row in rows] if table.key else rows,
+            [row[:width] for row in rows],
             fields,
             low.index,
-            key=table.key or None,
+            key=table.key,
             columns=columns,
             resume_token=token,
         )

@@ -77,6 +77,7 @@ class BinlogStream(Iterator[EventBase]):
         stop: Ends the iterator within a second.
         required: Only these columns, and keys; None = all.
         on_file: Told of each log: its number, and when it was begun; False ends the stream.
+        on_keyless: Told of each table that has rows and no key: they are left out.
         server_id: The id of this reader among replicas; None = a random one.
 
     Raises:
@@ -93,6 +94,7 @@ class BinlogStream(Iterator[EventBase]):
         *,
         required: Collection[str] | None = None,
         on_file: Callable[[int, int], bool] = lambda number, begun: True,
+        on_keyless: Callable[[str, str], None] = lambda schema, table: None,
         server_id: int | None = None,
     ) -> None:
         self._control = control
@@ -100,6 +102,7 @@ class BinlogStream(Iterator[EventBase]):
         self._stop = stop
         self._required = required
         self._on_file = on_file
+        self._on_keyless = on_keyless
         self._catalog = Catalog(control.query, wanted)
         self._tables: dict[int, RowsOf | None] = {}
         self._maps: dict[int, bytes] = {}
@@ -334,9 +337,14 @@ class BinlogStream(Iterator[EventBase]):
             self._tables[number] = None
             return
         found = read_table_map(body, 0, len(body), is_mariadb=self._control.is_mariadb)
-        self._tables[number] = RowsOf(
+        source = RowsOf(
             found, self._catalog.table(schema, table), self._control.charset_of, self._wanted, self._required
         )
+        if not source.key:
+            self._on_keyless(schema, table)
+            self._tables[number] = None
+            return
+        self._tables[number] = source
 
     # Rows
 
@@ -363,11 +371,8 @@ class BinlogStream(Iterator[EventBase]):
             while p < end:
                 row, p = read(b, p)
                 rows.append(row)
-            fields = images.fields
-            if source.key is not None:
-                rows = list(map(picker(fields, source.key), rows))
-                fields = source.key
-            self._add(EventType.DELETE, source, fields, rows, timestamp)
+            rows = list(map(picker(images.fields, source.key), rows))
+            self._add(EventType.DELETE, source, source.key, rows, timestamp)
         else:
             after = source.images(b[p : p + size])
             self._take_updates(b, p + size, end, source, images, after, timestamp)
@@ -376,13 +381,6 @@ class BinlogStream(Iterator[EventBase]):
         self, b: bytes, p: int, end: int, source: RowsOf, before: Images, after: Images, timestamp: int
     ) -> None:
         read_old, read_new, key = before.read, after.read, source.key
-        if key is None:
-            while p < end:
-                old, p = read_old(b, p)
-                new, p = read_new(b, p)
-                self._add(EventType.DELETE, source, before.fields, [old], timestamp)
-                self._add(EventType.INSERT, source, after.fields, [new], timestamp)
-            return
         old_key = picker(before.fields, key)
         fields, whole = after.fields, after.is_whole
         if whole:

@@ -74,10 +74,11 @@ class RowsOf:
         self.table = found.table
         names = found.names or _names_of(found, declared)
         known = declared.by_name if declared is not None else {}
-        key = declared.key if declared is not None else ()
-        if not set(key) <= set(names):
-            key = tuple(names[at] for at in found.key or ())
-        self.key: tuple[str, ...] | None = key or None
+        # The log tells the primary key as it was then; other unique indexes only the server tells, as they are now.
+        key = tuple(names[at] for at in found.key or ())
+        if not key and declared is not None and set(declared.key) <= set(names):
+            key = declared.key
+        self.key: tuple[str, ...] = key
         self._columns: list[tuple[str, WireColumn]] = []
         self.columns: dict[str, Any] = {}
         for at, name in enumerate(names):
