@@ -177,17 +177,24 @@ class Catalog:
 
 def read_tables(query: Query, wanted: Wanted, schema: str | None = None, name: str | None = None) -> list[Table]:
     """
-    Read descriptions from information_schema.
+    Read descriptions from information_schema, of one table or of all that are wanted.
     """
-    where = f"TABLE_SCHEMA = {quoted(schema)} AND TABLE_NAME = {quoted(name or '')}" if schema is not None else "1"
+    if schema is not None:
+        return _read_schema(query, wanted, schema, f" AND TABLE_NAME = {quoted(name or '')}")
+    schemas = [str(row[0]) for row in query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1")]
+    return [table for one in schemas if wanted.schema(one) for table in _read_schema(query, wanted, one, "")]
+
+
+def _read_schema(query: Query, wanted: Wanted, schema: str, narrowed: str) -> list[Table]:
+    # Always of one schema: without that the server opens every table and view it has, its own too.
+    where = f"TABLE_SCHEMA = {quoted(schema)}{narrowed}"
     base = query(
-        f"SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND {where}"
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
+        f" WHERE {where} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
     )
     there = [(s, t) for s, t in base if wanted.table(s, t)]
     if not there:
         return []
-    if schema is None:
-        where = f"TABLE_SCHEMA IN ({', '.join(sorted({quoted(s) for s, _ in there}))})"
     columns: dict[tuple[str, str], list[Column]] = {known: [] for known in there}
     for s, t, column, data_type, column_type, charset, octets, fraction in query(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH,"

@@ -138,6 +138,7 @@ class MariaDbServer:
                     f"--user={_own_name()}",
                     f"--datadir={self.data}",
                     f"--socket={self.socket}",
+                    f"--tmpdir={self.base}",
                     f"--pid-file={self.base / 'pid'}",
                     f"--port={self.port}",
                     "--bind-address=127.0.0.1",
