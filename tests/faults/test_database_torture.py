@@ -252,12 +252,5 @@ def test_the_rows_are_right_after_random_work_and_kills(
         every_s=0.3,
         on_timeout=differences,
     )
-    before = (stack.fusion_sync().get("snapshot") or {}).get("ended_at")
-    wait_for("one more snapshot is accepted", stack.ask_snapshot, timeout_s=CALM_TIMEOUT_S, on_timeout=stack.tails)
-    wait_for(
-        "it ends",
-        lambda: (stack.fusion_sync().get("snapshot") or {}).get("ended_at") not in {None, before},
-        timeout_s=CALM_TIMEOUT_S,
-        on_timeout=stack.tails,
-    )
+    stack.one_more_snapshot(CALM_TIMEOUT_S)
     assert held(stack) == wanted, differences()

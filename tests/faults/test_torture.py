@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from harness.stack import INOTIFY_QUEUE, Stack, inotify_queue_limit, wait_for
+from harness.stack import INOTIFY_QUEUE, Stack, inotify_queue_limit
 from harness.trees import RandomWork, check_views_agree, make_tree, wait_equal
 
 pytestmark = pytest.mark.timeout(900)  # past every wait below, so that a failed wait is what is reported
@@ -59,14 +59,7 @@ def torture(stack: Stack, seed: int) -> None:
     truth = wait_equal(stack, timeout_s=CALM_TIMEOUT_S)
     check_views_agree(stack, truth)
     # Equal because everything arrived, and it stays so through one more whole snapshot and its sweep.
-    before = (stack.fusion_sync().get("snapshot") or {}).get("ended_at")
-    wait_for("one more snapshot is accepted", stack.ask_snapshot, timeout_s=CALM_TIMEOUT_S, on_timeout=stack.tails)
-    wait_for(
-        "it ends",
-        lambda: (stack.fusion_sync().get("snapshot") or {}).get("ended_at") not in {None, before},
-        timeout_s=CALM_TIMEOUT_S,
-        on_timeout=stack.tails,
-    )
+    stack.one_more_snapshot(CALM_TIMEOUT_S)
     wait_equal(stack)
 
 

@@ -338,6 +338,19 @@ class Stack:
             on_timeout=self.tails,
         )
 
+    def one_more_snapshot(self, timeout_s: float = 120.0) -> None:
+        """
+        Ask for a snapshot until it is accepted, and wait for its end.
+        """
+        before = (self.fusion_sync().get("snapshot") or {}).get("ended_at")
+        wait_for("one more snapshot is accepted", self.ask_snapshot, timeout_s=timeout_s, on_timeout=self.tails)
+        wait_for(
+            "it ends",
+            lambda: (self.fusion_sync().get("snapshot") or {}).get("ended_at") not in {None, before},
+            timeout_s=timeout_s,
+            on_timeout=self.tails,
+        )
+
     def tails(self) -> str:
         """
         Return the last lines of all services.

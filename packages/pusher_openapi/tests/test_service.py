@@ -28,7 +28,7 @@ from fustor_core.models.config import ApiKeyCredential, PasswdCredential, Pusher
 from fustor_core.models.event import EventBase, InsertEvent, UpdateEvent
 from fustor_pusher_openapi import OpenApiPusher
 from fustor_pusher_openapi.discovery import find_endpoints
-from fustor_pusher_openapi.params import read_params
+from fustor_pusher_openapi.params import openapi_params
 
 URL = "http://service.test/docs/openapi.json"
 
@@ -51,11 +51,13 @@ def named(*paths: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_the_endpoint_for_pushes_is_found(document: dict[str, Any], batch: str) -> None:
-    assert find_endpoints(document, URL, read_params({})).batch == batch
+    assert find_endpoints(document, URL, openapi_params({})).batch == batch
 
 
 def test_settings_count_before_the_document() -> None:
-    found = find_endpoints(named("/events", "/sessions", "/heartbeat"), URL, read_params({"batch_endpoint": "/mine"}))
+    found = find_endpoints(
+        named("/events", "/sessions", "/heartbeat"), URL, openapi_params({"batch_endpoint": "/mine"})
+    )
     assert found.batch == "http://service.test/mine"
     assert (found.session, found.heartbeat, found.status) == (
         "http://service.test/sessions",
@@ -67,7 +69,7 @@ def test_settings_count_before_the_document() -> None:
 @pytest.mark.parametrize("document", [{}, {"paths": []}, named("/users"), {"paths": {"/events": {"get": {}}}}])
 def test_a_document_without_such_an_endpoint_is_told(document: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="names no endpoint that takes pushes") as caught:
-        find_endpoints(document, URL, read_params({}))
+        find_endpoints(document, URL, openapi_params({}))
     assert "x-fustor-ingest-batch-endpoint" in caught.value.hint
 
 
@@ -300,8 +302,8 @@ def test_an_endpoint_that_is_none_is_told(endpoint: str, said: str) -> None:
 
 
 def test_unknown_settings_are_told() -> None:
-    with pytest.raises(ConfigError, match="`bach_endpoint`") as caught:
-        read_params({"bach_endpoint": "/x"})
+    with pytest.raises(ConfigError, match=r"`driver_params\.bach_endpoint`") as caught:
+        openapi_params({"bach_endpoint": "/x"})
     assert "batch_endpoint" in caught.value.hint
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fustor_core.drivers import PusherDriver
-from fustor_core.errors import BatchRejected, ConfigError, ConnectionLost
+from fustor_core.errors import BatchRejected, ConnectionLost
 from fustor_core.models.config import PusherConfig
 from fustor_core.models.envelope import to_wire
 from fustor_core.models.event import EventBase
+from fustor_core.params import read_params
 
 _CONTROL = ("source_type", "snapshot_id", "epoch", "seq")
 _encoder = msgspec.json.Encoder()
@@ -53,15 +54,7 @@ class EchoPusher(PusherDriver):
 
     def __init__(self, id: str, config: PusherConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)
-        try:
-            self._params = EchoParams.model_validate(config.driver_params)
-        except ValidationError as exc:
-            wrong = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in exc.errors(include_input=False))
-            raise ConfigError(
-                f"driver_params of echo pusher {id!r} can't be used: {wrong}",
-                hint=f"known keys: {', '.join(EchoParams.model_fields)}",
-                context={"pusher": id},
-            ) from None
+        self._params = read_params(EchoParams, config.driver_params, f"echo pusher {id!r}")
         self._file: IO[bytes] | None = None
         self._snapshot_wanted = self._params.snapshot
 

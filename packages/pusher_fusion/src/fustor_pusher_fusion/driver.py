@@ -18,7 +18,7 @@ from fustor_core.models.envelope import JSON, MSGPACK, Envelope, PushAnswer, enc
 from fustor_core.models.event import EventBase
 from fustor_pusher_fusion.client import FusionClient
 from fustor_pusher_fusion.faults import Doing, not_fusion
-from fustor_pusher_fusion.params import INGEST, api_key, base_url, is_loopback, read_params
+from fustor_pusher_fusion.params import INGEST, api_key, base_url, fusion_params, is_loopback
 from fustor_pusher_fusion.setup import probe, wizard_steps
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class FusionPusher(PusherDriver):
 
     def __init__(self, id: str, config: PusherConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)
-        self._params = read_params(config.driver_params, id)
+        self._params = fusion_params(config.driver_params, id)
         url = base_url(config.endpoint)
         mode = self._params.compression
         self._compress = mode == "zstd" or (mode == "auto" and not is_loopback(url))

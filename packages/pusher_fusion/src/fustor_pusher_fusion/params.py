@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fustor_core.errors import ConfigError
 from fustor_core.models.config import ApiKeyCredential
+from fustor_core.params import read_params
 
 INGEST: Final = "/ingestor-api/v1"
 RECOMMENDED_BATCH_SIZE: Final = 5000
@@ -36,22 +37,14 @@ class FusionParams(BaseModel):
     verify_tls: bool = Field(True, description="Check the certificate of an https endpoint.")
 
 
-def read_params(driver_params: dict[str, Any] | None, pusher_id: str = "") -> FusionParams:
+def fusion_params(driver_params: dict[str, Any] | None, pusher_id: str = "") -> FusionParams:
     """
     Check `driver_params`.
 
     Raises:
-        ConfigError: A key is unknown or a value is out of range; says which.
+        ConfigError: A name is unknown or a value out of range; says which.
     """
-    try:
-        return FusionParams.model_validate(driver_params or {})
-    except ValidationError as exc:
-        wrong = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in exc.errors(include_input=False))
-        raise ConfigError(
-            f"driver_params of fusion pusher {pusher_id!r} can't be used: {wrong}",
-            hint=f"known keys: {', '.join(FusionParams.model_fields)}",
-            context={"pusher": pusher_id},
-        ) from None
+    return read_params(FusionParams, driver_params, f"fusion pusher {pusher_id!r}")
 
 
 def base_url(endpoint: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from fustor_core.errors import FustorError
 from fustor_pusher_fusion.client import FusionClient
 from fustor_pusher_fusion.faults import not_fusion
-from fustor_pusher_fusion.params import INGEST, RECOMMENDED_BATCH_SIZE, FusionParams, api_key, base_url, read_params
+from fustor_pusher_fusion.params import INGEST, RECOMMENDED_BATCH_SIZE, FusionParams, api_key, base_url, fusion_params
 
 
 async def probe(endpoint: str, credential: Any, driver_params: dict[str, Any] | None) -> tuple[bool, str]:
@@ -20,7 +20,7 @@ async def probe(endpoint: str, credential: Any, driver_params: dict[str, Any] | 
     """
     try:
         url = base_url(endpoint)
-        client = FusionClient(url, api_key(credential), read_params(driver_params))
+        client = FusionClient(url, api_key(credential), fusion_params(driver_params))
         try:
             answer = await client.request("GET", f"{INGEST}/syncs/", doing="probe")
         finally:

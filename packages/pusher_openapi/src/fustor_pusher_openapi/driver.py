@@ -20,7 +20,7 @@ from fustor_core.models.envelope import JSON, Envelope, WireEvent, to_wire
 from fustor_core.models.event import EventBase
 from fustor_pusher_openapi.discovery import Endpoints, find_endpoints
 from fustor_pusher_openapi.faults import Doing, error_for, network_faults
-from fustor_pusher_openapi.params import OpenApiParams, Shown, document_url, read_params
+from fustor_pusher_openapi.params import OpenApiParams, Shown, document_url, openapi_params
 
 _ENVELOPE_FIELDS: Final = frozenset(Envelope.__struct_fields__) - {"events"}
 _POSITIONS: Final = ("index", "latest_committed_index", "last_index", "position")
@@ -46,7 +46,7 @@ class OpenApiPusher(PusherDriver):
 
     def __init__(self, id: str, config: PusherConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)
-        self._params = read_params(config.driver_params, id)
+        self._params = openapi_params(config.driver_params, id)
         self._document_url = document_url(config.endpoint, self._params)
         self._shown = Shown(config.credential, self._params)
         self._client: httpx.AsyncClient | None = None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fustor_core.errors import ConfigError
 from fustor_core.models.config import ApiKeyCredential, PasswdCredential
+from fustor_core.params import read_params
 
 Auth = Literal["auto", "basic", "bearer", "api-key", "none"]
 
@@ -49,22 +50,14 @@ class OpenApiParams(BaseModel):
     verify_tls: bool = Field(True, description="Check the certificate of an https endpoint.")
 
 
-def read_params(driver_params: dict[str, Any] | None, pusher_id: str = "") -> OpenApiParams:
+def openapi_params(driver_params: dict[str, Any] | None, pusher_id: str = "") -> OpenApiParams:
     """
     Check `driver_params`.
 
     Raises:
-        ConfigError: A key is unknown or a value is out of range; says which.
+        ConfigError: A name is unknown or a value out of range; says which.
     """
-    try:
-        return OpenApiParams.model_validate(driver_params or {})
-    except ValidationError as exc:
-        wrong = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in exc.errors(include_input=False))
-        raise ConfigError(
-            f"driver_params of openapi pusher {pusher_id!r} can't be used: {wrong}",
-            hint=f"known keys: {', '.join(OpenApiParams.model_fields)}",
-            context={"pusher": pusher_id},
-        ) from None
+    return read_params(OpenApiParams, driver_params, f"openapi pusher {pusher_id!r}")
 
 
 def document_url(endpoint: str, params: OpenApiParams) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import pathspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fustor_core.errors import ConfigError
 from fustor_core.models.config import SourceConfig
 from fustor_core.models.file_row import escape_name
+from fustor_core.params import read_params
 
 Wanted = Callable[[str, bool], bool]
 
@@ -53,21 +54,12 @@ class FsParams(BaseModel):
 
 def parse_params(params: dict[str, object]) -> FsParams:
     """
-    Validate `driver_params`.
+    Check `driver_params`.
 
     Raises:
-        ConfigError: A value is wrong or a name unknown.
+        ConfigError: A name is unknown or a value out of range; says which.
     """
-    try:
-        return FsParams.model_validate(params)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"`driver_params.{where}` of a tree source is wrong: {first['msg']}",
-            hint=f"known parameters: {', '.join(FsParams.model_fields)}",
-            context={"field": where},
-        ) from None
+    return read_params(FsParams, params, "tree source")
 
 
 def root_of(uri: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fustor_core.errors import ConfigError
 from fustor_core.models.config import PasswdCredential
+from fustor_core.params import read_params
 
 SYSTEM_SCHEMAS = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 DEFAULT_PORT = 3306
@@ -65,21 +66,12 @@ class Address:
 
 def parse_params(params: dict[str, Any] | None) -> MysqlParams:
     """
-    Validate `driver_params`.
+    Check `driver_params`.
 
     Raises:
-        ConfigError: A value is wrong or a name unknown.
+        ConfigError: A name is unknown or a value out of range; says which.
     """
-    try:
-        return MysqlParams.model_validate(params or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"`driver_params.{where}` of a mysql source is wrong: {first['msg']}",
-            hint=f"known parameters: {', '.join(MysqlParams.model_fields)}",
-            context={"field": where},
-        ) from None
+    return read_params(MysqlParams, params, "mysql source")
 
 
 def parse_address(uri: str) -> Address:

@@ -60,6 +60,8 @@ class RowsUntold(ConnectionLost):
         behind: The end of the statement.
     """
 
+    code = "driver.rows_untold"
+
     def __init__(self, message: str, behind: Boundary) -> None:
         super().__init__(message, hint="the agent goes on behind it, and a snapshot brings the rows", wait_s=0.0)
         self.behind = behind

@@ -1,0 +1,33 @@
+"""
+One way for every driver to say what is wrong with its parameters.
+"""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from fustor_core.errors import ConfigError
+from fustor_core.params import read_params
+
+
+class Params(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = Field(1, ge=1)
+    name: str = ""
+
+
+def test_what_fits_is_read() -> None:
+    assert read_params(Params, {"size": 3}, "x") == Params(size=3)
+    assert read_params(Params, None, "x") == Params()
+
+
+def test_every_mistake_is_named_and_no_value_is_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_params(Params, {"size": 0, "nme": "hunter2"}, "fusion pusher 'p'")
+    assert "fusion pusher 'p'" in caught.value.message
+    assert "`driver_params.size`" in caught.value.message and "`driver_params.nme`" in caught.value.message
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.hint == "known parameters: size, name"
+    assert caught.value.context == {"field": "size"}
