@@ -29,7 +29,8 @@ import measure  # noqa: E402 - shared with the other benchmark, and not installe
 import report  # noqa: E402 - the same
 from harness.stack import Stack, wait_for  # noqa: E402 - the same
 
-from fustor_core.testing.mariadb_server import PASSWORD, USER, MariaDbServer, find_binary  # noqa: E402 - after the paths
+from fustor_core.testing.mariadb_server import MariaDbServer, find_binary  # noqa: E402 - after the paths
+from fustor_core.testing.private_server import PASSWORD, USER  # noqa: E402 - after the paths
 
 SYNC = "bench"
 FILL = """

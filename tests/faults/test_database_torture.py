@@ -24,7 +24,8 @@ import pytest
 import yaml
 from harness.stack import Stack, wait_for
 
-from fustor_core.testing.mariadb_server import PASSWORD, USER, MariaDbServer
+from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.private_server import PASSWORD, USER
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.torture]
 

@@ -5,14 +5,13 @@ What the tests of this package share: a database of their own, and a driver whos
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 from fustor_core.models.config import PasswdCredential, SourceConfig
-from fustor_core.models.event import EventBase
-from fustor_core.testing.mariadb_server import PASSWORD, USER, MariaDbServer
-from fustor_core.testing.source_contract import Stream, apply
+from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.private_server import PASSWORD, USER
+from fustor_core.testing.source_contract import Stream
 from fustor_source_mysql import MysqlDriver
 from fustor_source_mysql.config import parse_address, parse_params
 from fustor_source_mysql.connection import Server
@@ -75,20 +74,3 @@ class Database:
         self.again()
         self.run(f"DROP DATABASE {self.name}")
         self.admin.close()
-
-
-def settle(stream: Stream, driver: MysqlDriver) -> list[EventBase]:
-    """
-    Wait until the stream has passed all that is committed now; return what came with rows.
-    """
-    high = driver.high_watermark()
-    assert high is not None
-    stream.until_index(high)
-    return [event for event in stream.events if event.rows]
-
-
-def table(events: list[EventBase], name: str = "t") -> dict[Hashable, dict[str, Any]]:
-    """
-    Return the rows of a table after some events.
-    """
-    return apply({}, [event for event in events if event.table == name])

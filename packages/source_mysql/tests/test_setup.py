@@ -12,7 +12,8 @@ from mysql_bench import Database
 
 from fustor_core.errors import AuthenticationFailed, ConfigError, ConnectionLost, PermissionMissing
 from fustor_core.models.config import PasswdCredential
-from fustor_core.testing.mariadb_server import PASSWORD, USER, MariaDbServer, free_port
+from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.private_server import PASSWORD, USER, free_port
 from fustor_source_mysql import MysqlDriver
 from fustor_source_mysql.config import parse_address, parse_params
 from fustor_source_mysql.statements import read_statement

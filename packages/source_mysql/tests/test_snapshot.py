@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mysql_bench import Database, settle, table
+from mysql_bench import Database
 
 from fustor_core.models.event import EventBase
 from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.source_contract import rows_of, settle
 from fustor_source_mysql import MysqlDriver
 
 
@@ -151,6 +152,6 @@ def test_a_commit_in_the_log_that_can_not_be_seen_yet_is_not_lost(
     )
     assert {row[0] for row in chunk.rows} == {1}
     assert live.index > chunk.index, "the stream carries row 2 after the driver's low watermark"
-    assert set(table([chunk, live])) == {1, 2}
+    assert set(rows_of([chunk, live])) == {1, 2}
     holding_server.sql("SET GLOBAL rpl_semi_sync_master_enabled = OFF")
     database.close()

@@ -8,11 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from mysql_bench import Database, settle, table
+from mysql_bench import Database
 
 from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_core.models.event import EventType
 from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.source_contract import rows_of, settle
 from fustor_source_mysql.position import boundary_of
 
 
@@ -24,7 +25,7 @@ def test_rows_of_many_transactions_come_together_and_in_order(database: Database
         database.run(f"INSERT INTO t VALUES ({n}, 0)")
     database.run("UPDATE t SET v = id", "DELETE FROM t WHERE id >= 25")
     events = settle(stream, driver)
-    assert table(events) == {n: {"id": n, "v": n} for n in range(25)}
+    assert rows_of(events) == {n: {"id": n, "v": n} for n in range(25)}
     indexes = [event.index for event in stream.events]
     assert indexes == sorted(indexes)
 
@@ -36,7 +37,7 @@ def test_what_was_rolled_back_never_comes(database: Database) -> None:
     database.run("BEGIN", "INSERT INTO t VALUES (1, 1)", "SAVEPOINT s", "INSERT INTO t VALUES (2, 2)")
     database.run("ROLLBACK TO s", "INSERT INTO t VALUES (3, 3)", "COMMIT")
     database.run("BEGIN", "INSERT INTO t VALUES (4, 4)", "ROLLBACK")
-    assert table(settle(stream, driver)) == {1: {"id": 1, "v": 1}, 3: {"id": 3, "v": 3}}
+    assert rows_of(settle(stream, driver)) == {1: {"id": 1, "v": 1}, 3: {"id": 3, "v": 3}}
 
 
 def test_a_change_of_key_is_a_delete_and_an_insert(database: Database) -> None:
@@ -82,7 +83,7 @@ def test_a_stream_may_begin_anywhere_and_misses_nothing(database: Database) -> N
     wanted = {key: {"id": key, "v": v} for key, v in database.run("SELECT id, v FROM t")}
     events = list(stream.events)
     for event in events:
-        before = table([one for one in events if one.rows and one.index <= event.index])
+        before = rows_of([one for one in events if one.rows and one.index <= event.index])
         again = database.driver()
         later = database.stream(again, event.index)
         assert not later.lost
@@ -117,7 +118,7 @@ def test_the_log_may_be_rotated_and_the_server_restarted(own_server: MariaDbServ
     stream = database.stream(driver)
     database.run("INSERT INTO t VALUES (1, 1)", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (2, 2)", "FLUSH BINARY LOGS")
     database.run("INSERT INTO t VALUES (3, 3)")
-    assert set(table(settle(stream, driver))) == {1, 2, 3}
+    assert set(rows_of(settle(stream, driver))) == {1, 2, 3}
     position = max(event.index for event in stream.events)
     name = driver.incarnation()
     own_server.kill()
@@ -130,7 +131,7 @@ def test_the_log_may_be_rotated_and_the_server_restarted(own_server: MariaDbServ
     again = database.driver()
     stream = database.stream(again, position)
     assert not stream.lost
-    assert set(table(settle(stream, again))) == {4}
+    assert set(rows_of(settle(stream, again))) == {4}
     assert again.incarnation() == name
     database.streams = [stream]
     database.close()
@@ -230,7 +231,7 @@ def test_names_come_from_the_server_when_the_log_has_none(own_server: MariaDbSer
     stream = database.stream(driver)
     database.run("INSERT INTO t VALUES (4000000000, 'b', 0x01)")
     events = settle(stream, driver)
-    assert table(events) == {4_000_000_000: {"id": 4_000_000_000, "e": "b", "b": b"\x01\0\0\0"}}
+    assert rows_of(events) == {4_000_000_000: {"id": 4_000_000_000, "e": "b", "b": b"\x01\0\0\0"}}
     position = min(event.index for event in stream.events)
     database.run("ALTER TABLE t DROP COLUMN e")
     stream.close()
@@ -261,4 +262,4 @@ def test_compressed_events_are_read(database: Database) -> None:
     database.run(
         "UPDATE t SET v = REPEAT('y', 2000)", "DELETE FROM t WHERE id > 10", "SET GLOBAL log_bin_compress = OFF"
     )
-    assert table(settle(stream, driver)) == {n: {"id": n, "v": "y" * 2000} for n in range(1, 11)}
+    assert rows_of(settle(stream, driver)) == {n: {"id": n, "v": "y" * 2000} for n in range(1, 11)}

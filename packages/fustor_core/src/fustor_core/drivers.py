@@ -114,6 +114,18 @@ class SourceDriver(ABC):
         Tell whether `get_message_iterator(position)` would start there and miss nothing.
         """
 
+    def acknowledge(self, position: int) -> None:
+        """
+        Take note that nothing up to an index is needed any more: every consumer of this source has it, and it was saved.
+
+        A driver whose source keeps its log for the reader lets go of it here. Called often, from the event loop; must not
+        block for long. An agent that was killed may ask for a somewhat older position than the last one told here only if a
+        sync was added or a consumer was set back; then `needed_position_lost` is right.
+
+        Args:
+            position: A safe checkpoint; never goes back within one opening of the stream.
+        """
+
     @property
     def is_transient(self) -> bool:
         """
@@ -153,6 +165,14 @@ class SourceDriver(ABC):
     async def close(self) -> None:
         """
         Let go of everything. May be called twice.
+        """
+
+    async def clean_up(self) -> None:
+        """
+        Remove what the driver has made at the source for itself (replication slots, publications).
+
+        Called on an instance of its own when the source is deleted from the configuration, after everything that used it was
+        closed. What is not there is no error.
         """
 
     # What the wizard and the API call, before any instance exists.

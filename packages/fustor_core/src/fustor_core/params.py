@@ -1,17 +1,44 @@
 """
-Reading `driver_params`: one way for every driver to check them and to say what is wrong.
+Reading `driver_params` and credentials: one way for every driver to check them and to say what is wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fustor_core.errors import ConfigError
+from fustor_core.models.config import PasswdCredential
 
 Params = TypeVar("Params", bound=BaseModel)
+
+
+class DatabaseParams(BaseModel):
+    """
+    The `driver_params` that every source driver of a database knows; a driver adds its own.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    include: list[str] = Field(
+        default_factory=list, description="Globs `schema.table`: only these tables. Empty = all but the server's own."
+    )
+    exclude: list[str] = Field(default_factory=list, description="Globs `schema.table`: not these tables.")
+    exclude_columns: list[str] = Field(
+        default_factory=list, description="Globs `schema.table.column`: columns that never leave the source."
+    )
+    tls: Literal["auto", "on", "off"] = Field(
+        "auto", description="on: refuse a connection without TLS; off: never; auto: the driver's documentation says."
+    )
+    ca_file: str | None = Field(None, description="Certificates to trust; with it the server's certificate is checked.")
+    connect_timeout_s: float = Field(10.0, gt=0, description="Longest wait for a connection, seconds.")
+    read_timeout_s: float = Field(60.0, gt=0, description="Longest wait for the server's answer to a query, seconds.")
+    rows_at_once: int = Field(
+        20_000, ge=1, description="Rows read within one transaction of a snapshot; a chunk is a part of them."
+    )
+    state_dir: str | None = Field(None, description="Where the driver keeps what it knows of the server.")
 
 
 def read_params(model: type[Params], given: Mapping[str, Any] | None, whose: str) -> Params:
@@ -35,3 +62,72 @@ def read_params(model: type[Params], given: Mapping[str, Any] | None, whose: str
             hint=f"known parameters: {', '.join(model.model_fields)}",
             context={"field": errors[0][0]},
         ) from None
+
+
+def read_credential(credential: Any, whose: str) -> PasswdCredential:
+    """
+    Return who reads, as configured or as the wizard sends it.
+
+    Args:
+        credential: A `PasswdCredential`, or its fields.
+        whose: For the message: "mysql source".
+
+    Raises:
+        ConfigError: There is no user.
+    """
+    if isinstance(credential, Mapping):
+        try:
+            return PasswdCredential.model_validate(dict(credential))
+        except ValidationError as exc:
+            credential = str(exc.errors(include_input=False)[0]["msg"])
+    if isinstance(credential, PasswdCredential):
+        return credential
+    raise ConfigError(
+        f"a {whose} has no user" + (f": {credential}" if isinstance(credential, str) else ""),
+        hint="give `credential: {user: ..., passwd: ...}` of this source",
+    )
+
+
+def credential_schema(title: str) -> dict[str, Any]:
+    """
+    Return the JSON Schema of a user and a password for a step of the wizard.
+    """
+    return {
+        "type": "object",
+        "title": title,
+        "required": ["user"],
+        "properties": {
+            "user": {"type": "string", "title": "User"},
+            "passwd": {"type": "string", "format": "password", "title": "Password"},
+        },
+    }
+
+
+def database_steps(default_uri: str, params: type[DatabaseParams]) -> dict[str, Any]:
+    """
+    Return the wizard's steps of a source driver of a database: which server, which tables.
+    """
+    return {
+        "steps": [
+            {
+                "step_id": "connection",
+                "title": "Which server?",
+                "schema": {
+                    "type": "object",
+                    "required": ["uri", "credential"],
+                    "properties": {
+                        "uri": {"type": "string", "title": "Address", "default": default_uri},
+                        "admin_creds": credential_schema("Administrator, to make the agent's user; not kept"),
+                        "credential": credential_schema("The agent's user"),
+                    },
+                },
+                "validations": ["test_connection", "check_privileges", "check_runtime_params"],
+            },
+            {
+                "step_id": "tables",
+                "title": "Which tables?",
+                "schema": {"type": "object", "properties": {"driver_params": params.model_json_schema()}},
+                "validations": ["get_available_fields"],
+            },
+        ]
+    }

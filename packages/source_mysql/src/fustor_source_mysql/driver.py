@@ -13,7 +13,7 @@ from fustor_core.drivers import SourceDriver
 from fustor_core.models.config import SourceConfig
 from fustor_core.models.event import EventBase
 from fustor_source_mysql import setup
-from fustor_source_mysql.config import Wanted, parse_address, parse_credential, parse_params
+from fustor_source_mysql.config import parse_address, parse_credential, parse_params, wanted_of
 from fustor_source_mysql.connection import Server
 from fustor_source_mysql.control import Control
 from fustor_source_mysql.lineage import Lineage
@@ -36,7 +36,7 @@ class MysqlDriver(SourceDriver):
         super().__init__(id, config)
         self._params = parse_params(config.driver_params)
         self._address = parse_address(config.uri)
-        self._wanted = Wanted(self._address, self._params)
+        self._wanted = wanted_of(self._address, self._params)
         self._control = Control(Server(self._address, parse_credential(config.credential), self._params))
         self._known: Lineage | None = None
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from fustor_source_mysql.config import Wanted
+from fustor_core.selection import Selection
 
 Query = Callable[[str], Sequence[tuple[Any, ...]]]
 
@@ -145,7 +145,7 @@ class Catalog:
         wanted: Which tables and columns.
     """
 
-    def __init__(self, query: Query, wanted: Wanted) -> None:
+    def __init__(self, query: Query, wanted: Selection) -> None:
         self._query = query
         self._wanted = wanted
         self._tables: dict[tuple[str, str], Table | None] = {}
@@ -175,7 +175,7 @@ class Catalog:
         return found
 
 
-def read_tables(query: Query, wanted: Wanted, schema: str | None = None, name: str | None = None) -> list[Table]:
+def read_tables(query: Query, wanted: Selection, schema: str | None = None, name: str | None = None) -> list[Table]:
     """
     Read descriptions from information_schema, of one table or of all that are wanted.
     """
@@ -185,7 +185,7 @@ def read_tables(query: Query, wanted: Wanted, schema: str | None = None, name: s
     return [table for one in schemas if wanted.schema(one) for table in _read_schema(query, wanted, one, "")]
 
 
-def _read_schema(query: Query, wanted: Wanted, schema: str, narrowed: str) -> list[Table]:
+def _read_schema(query: Query, wanted: Selection, schema: str, narrowed: str) -> list[Table]:
     # Always of one schema: without that the server opens every table and view it has, its own too.
     where = f"TABLE_SCHEMA = {quoted(schema)}{narrowed}"
     base = query(

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fustor_core.errors import ConfigError, FustorError
-from fustor_source_mysql.config import MysqlParams, Wanted, parse_address, parse_credential, parse_params
+from fustor_core.params import database_steps
+from fustor_core.selection import Selection
+from fustor_source_mysql.config import MysqlParams, parse_address, parse_credential, parse_params, wanted_of
 from fustor_source_mysql.connection import Server
 from fustor_source_mysql.control import Control, version_of
 from fustor_source_mysql.faults import RIGHTS, grant
@@ -20,7 +22,7 @@ OLDEST_MARIADB = (10, 5)
 OLDEST_MYSQL = (5, 7)
 AGENT_USER = "fustor"
 
-Check = Callable[[Control, Wanted], str]
+Check = Callable[[Control, Selection], str]
 
 
 async def ask(uri: str, credential: Any, driver_params: dict[str, Any] | None, check: Check) -> tuple[bool, str]:
@@ -34,7 +36,7 @@ async def ask(uri: str, credential: Any, driver_params: dict[str, Any] | None, c
             params = parse_params(driver_params)
             address = parse_address(uri)
             control = Control(Server(address, parse_credential(credential), params))
-            return True, check(control, Wanted(address, params))
+            return True, check(control, wanted_of(address, params))
         except FustorError as exc:
             return False, f"{exc.message}\n  {exc.hint}" if exc.hint else exc.message
         finally:
@@ -44,7 +46,7 @@ async def ask(uri: str, credential: Any, driver_params: dict[str, Any] | None, c
     return await asyncio.to_thread(run)
 
 
-def check_connection(control: Control, wanted: Wanted) -> str:
+def check_connection(control: Control, wanted: Selection) -> str:
     """
     Sign in, and look at the version and the database.
 
@@ -69,7 +71,7 @@ def check_connection(control: Control, wanted: Wanted) -> str:
     return f"{control.server.address} answers: {version}"
 
 
-def check_rights(control: Control, wanted: Wanted) -> str:
+def check_rights(control: Control, wanted: Selection) -> str:
     """
     Try what the driver will do.
 
@@ -98,7 +100,7 @@ def check_rights(control: Control, wanted: Wanted) -> str:
     return f"{control.server.user!r} may read tables and the binary log"
 
 
-def check_settings(control: Control, wanted: Wanted) -> str:
+def check_settings(control: Control, wanted: Selection) -> str:
     """
     Look at how the server logs.
 
@@ -144,7 +146,7 @@ async def make_user(uri: str, admin: Any, credential: Any, driver_params: dict[s
     Make the user that the agent is to use; the administrator's credential is used once and kept nowhere.
     """
 
-    def run(control: Control, wanted: Wanted) -> str:
+    def run(control: Control, wanted: Selection) -> str:
         own = parse_credential(credential) if credential is not None else None
         name = own.user if own is not None else AGENT_USER
         password = (
@@ -174,7 +176,7 @@ async def available_fields(uri: str, credential: Any, driver_params: dict[str, A
         try:
             properties = {
                 f"{table.schema}.{table.name}.{column.name}": {**column.json_type, "x-key": column.name in table.key}
-                for table in read_tables(control.query, Wanted(address, params))
+                for table in read_tables(control.query, wanted_of(address, params))
                 for column in table.columns
                 if not column.kind.startswith("unsupported")
             }
@@ -189,38 +191,4 @@ def wizard_steps() -> dict[str, Any]:
     """
     Return the steps of the wizard.
     """
-    credential = {
-        "type": "object",
-        "required": ["user"],
-        "properties": {
-            "user": {"type": "string", "title": "User"},
-            "passwd": {"type": "string", "format": "password", "title": "Password"},
-        },
-    }
-    return {
-        "steps": [
-            {
-                "step_id": "connection",
-                "title": "Which server?",
-                "schema": {
-                    "type": "object",
-                    "required": ["uri", "credential"],
-                    "properties": {
-                        "uri": {"type": "string", "title": "Address", "default": "mysql://127.0.0.1:3306/"},
-                        "admin_creds": {**credential, "title": "Administrator, to make the agent's user; not kept"},
-                        "credential": {**credential, "title": "The agent's user"},
-                    },
-                },
-                "validations": ["test_connection", "check_privileges", "check_runtime_params"],
-            },
-            {
-                "step_id": "tables",
-                "title": "Which tables?",
-                "schema": {
-                    "type": "object",
-                    "properties": {"driver_params": MysqlParams.model_json_schema()},
-                },
-                "validations": ["get_available_fields"],
-            },
-        ]
-    }
+    return database_steps("mysql://127.0.0.1:3306/", MysqlParams)

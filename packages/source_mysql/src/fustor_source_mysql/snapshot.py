@@ -16,8 +16,8 @@ from typing import Any
 
 from fustor_core.errors import ConfigError, ConnectionLost, DriverError
 from fustor_core.models.event import EventBase, InsertEvent
+from fustor_core.selection import Selection
 from fustor_source_mysql import values
-from fustor_source_mysql.config import Wanted
 from fustor_source_mysql.connection import Packets, Server
 from fustor_source_mysql.control import Control
 from fustor_source_mysql.position import Boundary, file_number
@@ -53,7 +53,7 @@ class Snapshot:
     def __init__(
         self,
         control: Control,
-        wanted: Wanted,
+        wanted: Selection,
         stream: BinlogStream | None,
         stop: threading.Event,
         *,

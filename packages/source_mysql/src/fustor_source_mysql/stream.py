@@ -21,7 +21,7 @@ from zlib import crc32
 
 from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_core.models.event import EventBase, EventType, progress_mark
-from fustor_source_mysql.config import Wanted
+from fustor_core.selection import Selection
 from fustor_source_mysql.connection import LARGEST_PACKET, Packets
 from fustor_source_mysql.control import Control
 from fustor_source_mysql.position import Boundary, file_number, index_of, inside
@@ -89,7 +89,7 @@ class BinlogStream(Iterator[EventBase]):
     def __init__(
         self,
         control: Control,
-        wanted: Wanted,
+        wanted: Selection,
         log: str,
         start: Boundary,
         stop: threading.Event,

@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import Any
 
 from fustor_core.errors import ConfigError
+from fustor_core.selection import Selection
 from fustor_source_mysql import decoder as d
-from fustor_source_mysql.config import Wanted
 from fustor_source_mysql.decoder import Image, UnknownType, WireColumn, make_image
 from fustor_source_mysql.schema import Column, Table, json_type
 from fustor_source_mysql.tablemap import BINARY_COLLATION, TableMap
@@ -67,7 +67,7 @@ class RowsOf:
         found: TableMap,
         declared: Table | None,
         charset_of: Callable[[int], str],
-        wanted: Wanted,
+        wanted: Selection,
         required: Collection[str] | None,
     ) -> None:
         self.schema = found.schema

@@ -143,6 +143,23 @@ def apply(rows: dict[Hashable, dict[str, Any]], events: list[EventBase]) -> dict
     return rows
 
 
+def settle(stream: Stream, driver: SourceDriver) -> list[EventBase]:
+    """
+    Wait until the stream has passed all that is committed now; return what came with rows.
+    """
+    high = driver.high_watermark()
+    assert high is not None
+    stream.until_index(high)
+    return [event for event in stream.events if event.rows]
+
+
+def rows_of(events: list[EventBase], table: str = "t") -> dict[Hashable, dict[str, Any]]:
+    """
+    Return the rows of a table after some events.
+    """
+    return apply({}, [event for event in events if event.table == table])
+
+
 def mismatch(found: Mapping[Hashable, Mapping[str, Any]], wanted: Mapping[Hashable, Mapping[str, Any]]) -> str:
     """
     Say how rows differ from what the source holds; "" when they do not.

@@ -1,0 +1,7 @@
+"""
+The source driver for PostgreSQL.
+"""
+
+from fustor_source_postgres.driver import PostgresDriver
+
+__all__ = ["PostgresDriver"]

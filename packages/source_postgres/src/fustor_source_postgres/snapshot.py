@@ -1,0 +1,275 @@
+"""
+The snapshot: reads tables in the order of their keys by COPY, in short transactions, and gives out chunks.
+
+Low watermark: see `visibility`. Keys are compared by the server alone, in its own order and collation.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+from fustor_core.models.event import EventBase, InsertEvent
+from fustor_core.selection import Selection
+from fustor_source_postgres.connection import Link
+from fustor_source_postgres.control import Control
+from fustor_source_postgres.schema import Column, Table, Types, columns_of, json_types, named, quoted, read_tables
+from fustor_source_postgres.stream import ReplicationStream
+from fustor_source_postgres.visibility import TransactionSnapshot
+
+_IDLE: Final = """
+SELECT backend_xid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND state LIKE 'idle in transaction%'
+UNION ALL SELECT transaction FROM pg_prepared_xacts
+WHERE NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE query ILIKE '%commit%prepared%' AND state = 'active'
+  AND pid <> pg_backend_pid())
+"""
+_ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
+
+RowReader = Callable[[str], tuple[Any, ...]]
+
+
+class Snapshot:
+    """
+    One snapshot.
+
+    Args:
+        control: For questions besides.
+        selection: Which tables and columns.
+        stream: The open message stream, where there is one; without it a chunk's low watermark is 0.
+        stop: Ends the snapshot within a second.
+        batch_size: Most rows in a chunk.
+        rows_at_once: Most rows in one transaction.
+        tables: Only these tables: `table` or `schema.table`.
+        where: Only rows of which this holds, in SQL.
+        token: Go on after the chunk that carried it.
+        required: Only these columns, and keys; None = all.
+        published: Schema and name of the tables whose changes the stream brings: no others; None = not known.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        selection: Selection,
+        stream: ReplicationStream | None,
+        stop: threading.Event,
+        *,
+        batch_size: int,
+        rows_at_once: int,
+        tables: Collection[str] | None = None,
+        where: str | None = None,
+        token: str | None = None,
+        required: Collection[str] | None = None,
+        published: Collection[tuple[str, str]] | None = None,
+    ) -> None:
+        self._control = control
+        self._selection = selection
+        self._published = published
+        self._stream = stream
+        self._stop = stop
+        self._batch = max(1, batch_size)
+        self._at_once = max(self._batch, rows_at_once)
+        self._names = None if tables is None else set(tables)
+        self._where = where
+        self._token = _read_token(token)
+        self._required = required
+
+    def chunks(self) -> Iterator[EventBase]:
+        """
+        Yield the chunks.
+
+        Raises:
+            FustorError: See `fustor_source_postgres.faults`.
+        """
+        token = self._token
+        after = None if token is None else (token["schema"], token["table"])
+        link: Link | None = None
+        try:
+            for table in read_tables(self._control.query, self._selection, Types(self._control.query)):
+                place = (table.schema, table.name)
+                if self._stop.is_set():
+                    return
+                if not self._is_asked(table) or (after is not None and place < after):
+                    continue
+                link = link or self._control.server.connect(is_over=self._stop.is_set)
+                yield from self._table(link, table, token["after"] if token is not None and place == after else None)
+        finally:
+            if link is not None:
+                link.close()
+
+    def _is_asked(self, table: Table) -> bool:
+        if table.why_not is not None:
+            return False
+        if self._published is not None and (table.schema, table.name) not in self._published:
+            return False  # its changes do not come: its rows would grow old unseen
+        return self._names is None or table.name in self._names or table.full_name in self._names
+
+    def _table(self, link: Link, table: Table, cursor: list[str] | None) -> Iterator[EventBase]:
+        sent = columns_of(table, self._required)
+        keys = [table.by_name[name] for name in table.key]
+        source = named(table.schema, table.name)
+        # An old-style child table is a table of its own; the rows of partitions are those of their table.
+        source = source if table.is_partitioned else f"ONLY {source}"
+        places = [next(at for at, column in enumerate(sent) if column.name == key.name) for key in keys]
+        read = make_reader(sent)
+        make = _ChunkMaker(table, sent, places)
+        doing = f"reading {table.full_name}"
+        columns = ", ".join(named(column.name) for column in sent)
+        order = ", ".join(named(key.name) for key in keys)
+        kinds = self._types_of(keys)
+        while not self._stop.is_set():
+            low = self._begin(link, doing)
+            condition = self._conditions(keys, kinds, cursor)
+            link.start_copy(
+                f"COPY (SELECT {columns} FROM {source}{condition} ORDER BY {order} LIMIT {self._at_once}) TO STDOUT",
+                doing,
+            )
+            count = 0
+            lines: list[str] = []
+            for line in self._lines(link, doing):
+                lines.append(line)
+                if len(lines) >= self._batch:
+                    yield make.chunk(lines, read, low)
+                    count += len(lines)
+                    cursor = make.cursor(lines[-1])
+                    lines = []
+            if self._stop.is_set():
+                return
+            if lines:
+                yield make.chunk(lines, read, low)
+                count += len(lines)
+                cursor = make.cursor(lines[-1])
+            link.query("COMMIT", doing)
+            if count < self._at_once:
+                return
+
+    def _types_of(self, keys: list[Column]) -> list[str]:
+        names = {
+            int(oid or 0): str(name)
+            for oid, name in self._control.query(
+                f"SELECT oid, format_type(oid, NULL) FROM pg_type WHERE oid IN ({','.join(str(key.oid) for key in keys)})"
+            )
+        }
+        return [names[key.oid] for key in keys]
+
+    def _begin(self, link: Link, doing: str) -> int:
+        """
+        Open a transaction; return the low watermark of what it reads.
+        """
+        link.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", doing)
+        ((text,),) = link.query("SELECT pg_current_snapshot()", doing)
+        stream = self._stream
+        if stream is None:
+            return 0
+        return stream.passed.low(TransactionSnapshot.parse(str(text)), self._idle)
+
+    def _idle(self) -> set[int]:
+        return {int(xid) for (xid,) in self._control.query(_IDLE) if xid is not None}
+
+    def _conditions(self, keys: list[Column], kinds: list[str], cursor: list[str] | None) -> str:
+        parts = [f"({self._where})"] if self._where else []
+        if cursor is not None:
+            names = ", ".join(named(key.name) for key in keys)
+            values = ", ".join(f"{quoted(text)}::{kind}" for text, kind in zip(cursor, kinds, strict=True))
+            parts.append(f"({names}) > ({values})")
+        return f" WHERE {' AND '.join(parts)}" if parts else ""
+
+    def _lines(self, link: Link, doing: str) -> Iterator[str]:
+        next_data = link.next_data
+        while True:
+            size, data = next_data(1)
+            if size > 0:
+                yield bytes(data).decode()
+            elif size < 0:
+                link.end_of_copy(doing)
+                return
+            elif not link.wait(0.25, doing) and self._stop.is_set():
+                return
+
+
+class _ChunkMaker:
+    """
+    Makes the chunks of one table.
+    """
+
+    def __init__(self, table: Table, sent: list[Column], places: list[int]) -> None:
+        self._table = table
+        self._fields = tuple(column.name for column in sent)
+        self._columns = json_types(sent)
+        self._places = places
+
+    def chunk(self, lines: list[str], read: RowReader, low: int) -> EventBase:
+        table = self._table
+        token = json.dumps({"schema": table.schema, "table": table.name, "after": self.cursor(lines[-1])})
+        rows = list(map(read, lines))
+        return InsertEvent(
+            table.schema, table.name, rows, self._fields, low, key=table.key, columns=self._columns, resume_token=token
+        )
+
+    def cursor(self, line: str) -> list[str]:
+        """
+        Return the key of a row, as the server writes it.
+        """
+        values = line[:-1].split("\t")
+        return [unescape(values[at]) for at in self._places]
+
+
+def _read_token(token: str | None) -> dict[str, Any] | None:
+    if token is None:
+        return None
+    try:
+        read = json.loads(token)
+        return {"schema": str(read["schema"]), "table": str(read["table"]), "after": list(read["after"])}
+    except (ValueError, KeyError, TypeError):
+        return None  # not ours: the snapshot begins anew
+
+
+def unescape(text: str) -> str:
+    """
+    Return a value of COPY's text format without its escapes.
+    """
+    if "\\" not in text:
+        return text
+    pieces = text.split("\\")
+    out = [pieces[0]]
+    at = 1
+    while at < len(pieces):
+        piece = pieces[at]
+        if piece:
+            out.append(_ESCAPES.get(piece[0], piece[0]) + piece[1:])
+            at += 1
+        else:  # an escaped backslash; what follows it is plain
+            out.append("\\" + (pieces[at + 1] if at + 1 < len(pieces) else ""))
+            at += 2
+    return "".join(out)
+
+
+def make_reader(columns: list[Column]) -> RowReader:
+    """
+    Compile what reads one line of a COPY: values between tabs, NULL as backslash N, a backslash before what is escaped.
+    """
+    names: dict[str, Any] = {"_un": unescape}
+    plain = []
+    careful = []
+    for at, column in enumerate(columns):
+        convert = column.type.convert
+        if convert in (int, float):
+            call, safe = f"{convert.__name__}(v[{at}])", f"{convert.__name__}(v[{at}])"
+        elif convert is str:
+            call, safe = f"v[{at}]", f"_un(v[{at}])"
+        else:
+            names[f"f{at}"] = convert
+            call, safe = f"f{at}(v[{at}])", f"f{at}(_un(v[{at}]))"
+        plain.append(f"{call},")
+        careful.append(f"None if v[{at}] == '\\\\N' else {safe},")
+    lines = [
+        "def read(line):",
+        " v = line[:-1].split('\\t')",
+        f" if '\\\\' not in line: return ({''.join(plain)})",
+        f" return ({''.join(careful)})",
+    ]
+    # The source is made of numbers and names that are ours alone; nothing of it comes from the server.
+    exec("\n".join(lines), names)
+    read: RowReader = names["read"]
+    return read

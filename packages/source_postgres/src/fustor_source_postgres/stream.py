@@ -1,0 +1,474 @@
+"""
+The message stream: reads logical replication and gives out events.
+
+Rows of one table that come one after the other, also of several transactions, become one event, as long as more has already
+arrived; nothing waits for more. Positions: see `position`. Messages: see `decoder`. Protocol: "Streaming Replication Protocol" of
+PostgreSQL's manual. TRUNCATE and changes of tables end the stream with `RowsUntold`: the driver reopens it where it was and says
+that the position was lost, so that a snapshot brings what the log does not tell.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+from fustor_core.errors import ConnectionLost
+from fustor_core.models.event import EventBase, EventType, progress_mark
+from fustor_core.selection import Selection
+from fustor_source_postgres import decoder as d
+from fustor_source_postgres.control import Control
+from fustor_source_postgres.decoder import UNCHANGED
+from fustor_source_postgres.position import inside, lsn_text
+from fustor_source_postgres.schema import Table, Types, named, quoted
+from fustor_source_postgres.tables import RowsOf
+from fustor_source_postgres.visibility import Passed, TransactionSnapshot
+
+_DOING: Final = "reading changes"
+_ROWS_AT_ONCE: Final = 1000
+_EVENTS_AHEAD: Final = 32
+_WAIT_S: Final = 0.2
+_MARK_EVERY_S: Final = 0.5
+_STATUS_EVERY_S: Final = 3.0
+_ASK_EVERY_S: Final = 0.01
+_EMIT_AFTER_S: Final = 0.1
+_DATA, _KEEPALIVE = b"wk"
+_BODY: Final = 25  # of a data message: its kind, two LSNs and a time stand before
+_STATUS: Final = struct.Struct(">cQQQqB")
+_KEEPALIVE_BODY: Final = struct.Struct(">QqB").unpack_from
+
+Dictionary = dict[tuple[str, str], Table]
+
+
+class RowsUntold(ConnectionLost):
+    """
+    Rows changed without being told one by one; the stream goes on after a snapshot.
+    """
+
+    code = "driver.rows_untold"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="the agent goes on behind it, and a snapshot brings the rows", wait_s=0.0)
+
+
+class ReplicationStream(Iterator[EventBase]):
+    """
+    The iterator that `PostgresDriver.get_message_iterator` returns.
+
+    Args:
+        control: For questions besides.
+        selection: Which tables and columns.
+        tables: The catalog, by schema and name.
+        types: Knows the types of values.
+        slot: Name of the slot to read.
+        publication: Name of the publication.
+        start: LSN to begin at.
+        stop: Ends the iterator within a second.
+        required: Only these columns, and keys; None = all.
+        on_keyless: Told of each table that has changes and no key: they are left out.
+
+    Raises:
+        FustorError: The slot can't be read.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        selection: Selection,
+        tables: Dictionary,
+        types: Types,
+        slot: str,
+        publication: str,
+        start: int,
+        stop: threading.Event,
+        *,
+        required: Collection[str] | None = None,
+        on_keyless: Callable[[str, str], None] = lambda schema, table: None,
+    ) -> None:
+        self._control = control
+        self._selection = selection
+        self._catalog = tables
+        self._types = types
+        self._stop = stop
+        self._required = required
+        self._on_keyless = on_keyless
+        self._relations: dict[int, RowsOf | None] = {}
+        self._out: deque[EventBase] = deque()
+        self._marked = -1
+        self._marked_at = 0.0
+        self._failure: Exception | None = None
+        self._kind = EventType.INSERT
+        self._source: RowsOf | None = None
+        self._fields: tuple[str, ...] = ()
+        self._rows: list[Any] = []
+        self._index = -1
+        self._commit = start
+        self._ts: float | None = None
+        self._event_ts: float | None = None
+        self._acknowledged = 0
+        self._status_at = time.monotonic()
+        self._asked_at = 0.0
+        self._awaited = 0
+        self._awaited_since = 0.0
+        self._untold: str | None = None
+        self._using = threading.Lock()
+        self.transactions = 0
+        self.closed = False
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._link = control.server.connect(replication=True, is_over=stop.is_set)
+            try:
+                ((system, timeline, *_),) = self._link.query("IDENTIFY_SYSTEM", _DOING)
+                self.identity = f"{system}/{timeline}"
+                self._link.start_copy(
+                    f"START_REPLICATION SLOT {named(slot)} LOGICAL {lsn_text(start)}"
+                    f" (proto_version '1', publication_names {quoted(named(publication))})",
+                    "opening the replication slot",
+                )
+                under_way = TransactionSnapshot.parse(control.one("SELECT pg_current_snapshot()"))
+            except BaseException:
+                self._link.close()
+                raise
+        except BaseException:
+            self._close_pipe()
+            raise
+        self._link.poller.register(self._woken)
+        self.passed = Passed(start, under_way)
+
+    # For other threads
+
+    def acknowledge(self, lsn: int) -> None:
+        """
+        Nothing before this LSN is needed again: the server may remove that part of its log.
+        """
+        self._acknowledged = max(self._acknowledged, lsn)
+
+    def await_mark(self, lsn: int) -> None:
+        """
+        See to it that an event or mark at or past an LSN comes soon, also when nothing changes.
+        """
+        if lsn > self._awaited:
+            self._awaited = lsn
+            self._awaited_since = time.monotonic()
+        self._wake()
+
+    def fail_untold(self, what: str) -> None:
+        """
+        End the stream: rows changed in a way that it does not tell.
+        """
+        self._untold = what
+        self._wake()
+
+    def keep_alive(self) -> None:
+        """
+        Tell the server that somebody is here, when the iterator was not walked for some time.
+        """
+        if time.monotonic() < self._status_at + _STATUS_EVERY_S or not self._using.acquire(blocking=False):
+            return
+        try:
+            if not self.closed:
+                self._send_status()
+        except ConnectionLost as exc:
+            self._failure = self._failure or exc
+        finally:
+            self._using.release()
+
+    def _wake(self) -> None:
+        if not self.closed:
+            try:
+                os.write(self._waker, b".")
+            except BlockingIOError:
+                return  # it was woken already
+
+    # The iterator
+
+    def __iter__(self) -> ReplicationStream:
+        return self
+
+    def __next__(self) -> EventBase:
+        out = self._out
+        while True:
+            if self._stop.is_set() or self.closed:
+                self.close()
+                raise StopIteration
+            if out:
+                return out.popleft()
+            if self._failure is not None:
+                self.close()
+                raise self._failure
+            try:
+                with self._using:
+                    self._work()
+            except BaseException as exc:
+                if isinstance(exc, Exception) and (self._rows or out):
+                    self._flush()  # what was read before is right
+                    self._failure = exc
+                    continue
+                self.close()
+                raise
+
+    def _work(self) -> None:
+        link, out, take, next_data = self._link, self._out, self._take, self._link.next_data
+        while len(out) < _EVENTS_AHEAD:
+            size, data = next_data(1)
+            if size > 0:
+                take(bytes(data))
+                continue
+            if size < 0:
+                link.end_of_copy(_DOING)
+                raise link.lost(_DOING, "the server ended the stream")
+            if link.wait(0, _DOING):
+                self._drain_pipe()
+                continue
+            if self._untold is not None:
+                raise RowsUntold(self._untold)
+            self._flush()
+            self._mark()
+            if out:
+                return
+            self._speak()
+            link.wait(self._patience(), _DOING)
+            self._drain_pipe()
+            return
+        self._mark_now_and_then()
+        if time.monotonic() > self._status_at + _STATUS_EVERY_S:
+            self._send_status()
+
+    def _patience(self) -> float:
+        return _ASK_EVERY_S if self._awaited > self.passed.boundary else _WAIT_S
+
+    def _drain_pipe(self) -> None:
+        try:
+            os.read(self._woken, 4096)
+        except BlockingIOError:
+            return
+
+    def _mark(self) -> None:
+        boundary = self.passed.boundary
+        if boundary > self._marked and boundary >= self._index:
+            self._marked = boundary
+            self._marked_at = time.monotonic()
+            self._out.append(progress_mark(boundary))
+
+    def _mark_now_and_then(self) -> None:
+        # While the log is full of what nobody wants, the checkpoint moves all the same.
+        if not self._rows and time.monotonic() > self._marked_at + _MARK_EVERY_S:
+            self._mark()
+
+    # What is said to the server
+
+    def _speak(self) -> None:
+        now = time.monotonic()
+        if self._awaited > self.passed.boundary:
+            if now > self._awaited_since + _EMIT_AFTER_S:
+                # The log's end is not on disk, or is no place the server tells of: something new after it is.
+                self._awaited_since = now
+                self._control.emit_mark()
+            if now > self._asked_at + _ASK_EVERY_S:
+                self._send_status(ask=True)
+        elif now > self._status_at + _STATUS_EVERY_S:
+            self._send_status(ask=True)
+
+    def _send_status(self, *, ask: bool = False) -> None:
+        now = time.monotonic()
+        self._status_at = now
+        if ask:
+            self._asked_at = now
+        done = self._acknowledged
+        micros = int((time.time() - 946_684_800) * 1e6)
+        self._link.send(
+            _STATUS.pack(b"r", max(self.passed.boundary, done), done, done, micros, int(ask)), "answering the server"
+        )
+
+    # Messages
+
+    def _take(self, b: bytes) -> None:
+        if b[0] == _DATA:
+            kind = b[_BODY]
+            if kind == d.INSERT:
+                self._take_insert(b)
+            elif kind == d.BEGIN:
+                commit, micros, xid = d.BEGIN_BODY(b, _BODY + 1)
+                self._commit = commit
+                self._ts = d.unix_seconds(micros)
+                if self.passed.add(xid, commit):
+                    self.passed.prune(TransactionSnapshot.parse(self._control.one("SELECT pg_current_snapshot()")))
+            elif kind == d.COMMIT:
+                self.passed.boundary = d.COMMIT_BODY(b, _BODY + 1)[2]
+                self.transactions += 1
+                if self._untold is not None:
+                    # Invariant: only at the end of a transaction, so that the stream goes on behind it.
+                    raise RowsUntold(self._untold)
+            elif kind == d.UPDATE:
+                self._take_update(b)
+            elif kind == d.DELETE:
+                self._take_delete(b)
+            elif kind == d.RELATION:
+                self._take_relation(b)
+            elif kind == d.TRUNCATE:
+                self._take_truncate(b)
+        elif b[0] == _KEEPALIVE:
+            end, _, reply = _KEEPALIVE_BODY(b, 1)
+            # Invariant: the server has sent every transaction that was committed before this place.
+            self.passed.boundary = max(self.passed.boundary, end)
+            if reply:
+                self._send_status()
+
+    def _take_relation(self, b: bytes) -> None:
+        relation = d.read_relation(b, _BODY + 1)
+        if not self._selection.table(relation.schema, relation.table):
+            self._relations[relation.oid] = None
+            return
+        table = self._catalog.get((relation.schema, relation.table))
+        source = RowsOf(relation, table, self._types, self._selection, self._required)
+        if not source.key:
+            self._on_keyless(relation.schema, relation.table)
+            self._relations[relation.oid] = None
+            return
+        self._flush()
+        self._relations[relation.oid] = source
+
+    def _take_truncate(self, b: bytes) -> None:
+        told = [self._relations.get(oid) for oid in d.read_truncate(b, _BODY + 1)]
+        names = [f"{one.schema}.{one.table}" for one in told if one is not None]
+        if names:
+            self._untold = f"TRUNCATE of {', '.join(names)}"
+
+    def _source_of(self, b: bytes) -> RowsOf | None:
+        return self._relations.get(d.U4(b, _BODY + 1)[0])
+
+    def _take_insert(self, b: bytes) -> None:
+        source = self._relations.get(d.U4(b, _BODY + 1)[0])
+        if source is None:
+            return
+        row, _ = source.read(b, _BODY + 6)
+        # The usual case by hand: one more row of the event that grows.
+        if source is self._source and self._kind is EventType.INSERT and 0 < len(self._rows) < _ROWS_AT_ONCE:
+            self._rows.append(row)
+            self._index = inside(self._commit)
+            self._event_ts = self._ts
+            return
+        self._add(EventType.INSERT, source, source.fields, row)
+
+    def _take_delete(self, b: bytes) -> None:
+        source = self._source_of(b)
+        if source is None:
+            return
+        row, _ = source.read(b, _BODY + 6)
+        self._add(EventType.DELETE, source, source.key, source.pick_key(row))
+
+    def _take_update(self, b: bytes) -> None:
+        source = self._source_of(b)
+        if source is None:
+            return
+        p = _BODY + 6
+        old: tuple[Any, ...] | None = None
+        if b[p - 1] != d.NEW_TUPLE:
+            is_whole = b[p - 1] == d.OLD_TUPLE
+            old, p = source.read(b, p)
+            new, _ = source.read(b, p + 1)
+            if is_whole and UNCHANGED in new:
+                new = tuple(o if n is UNCHANGED else n for n, o in zip(new, old, strict=True))
+        else:
+            new, _ = source.read(b, p)
+        fields = source.fields
+        if old is not None and (old_key := source.pick_key(old)) != source.pick_key(new):
+            self._add(EventType.DELETE, source, source.key, old_key)
+            if UNCHANGED in new:
+                new = self._filled(source, new)
+            self._add(EventType.INSERT, source, fields, new)
+            return
+        if UNCHANGED in new:
+            there = [at for at, value in enumerate(new) if value is not UNCHANGED]
+            self._add(EventType.UPDATE, source, tuple(fields[at] for at in there), tuple(new[at] for at in there))
+            return
+        self._add(EventType.UPDATE, source, fields, new)
+
+    def _filled(self, source: RowsOf, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """
+        Read the large values that the log does not repeat for a row that has got another key.
+
+        They may be newer than this place of the stream; then the stream brings the same once more.
+        """
+        name = f"{source.schema}.{source.table}"
+        missing = [at for at, value in enumerate(row) if value is UNCHANGED]
+        table = self._catalog.get((source.schema, source.table))
+        types = {column.name: column.type for column in table.columns} if table is not None else {}
+        names = [source.fields[at] for at in missing]
+        key = dict(zip(source.key, source.pick_key(row), strict=True))
+        rows = []
+        if set(names) <= set(types) and not any(isinstance(value, list) for value in key.values()):
+            where = " AND ".join(f"{named(column)} = {quoted(_text(value))}" for column, value in key.items())
+            rows = self._control.query(
+                f"SELECT {', '.join(map(named, names))} FROM {named(source.schema, source.table)} WHERE {where}"
+            )
+        if len(rows) != 1:
+            self._untold = f"the key of a row of {name} changed, and its large values are not told"
+            rows = [(None,) * len(names)]
+        values = list(row)
+        for at, column, value in zip(missing, names, rows[0], strict=True):
+            values[at] = None if value is None else types[column].convert(value)
+        return tuple(values)
+
+    def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], row: tuple[Any, ...]) -> None:
+        if (
+            self._rows
+            and kind is self._kind
+            and source is self._source
+            and fields == self._fields
+            and len(self._rows) < _ROWS_AT_ONCE
+        ):
+            self._rows.append(row)
+        else:
+            self._flush()
+            self._kind, self._source, self._fields, self._rows = kind, source, fields, [row]
+        # Invariant: more than what was committed before, less than the end of its own transaction.
+        self._index = inside(self._commit)
+        self._event_ts = self._ts
+
+    def _flush(self) -> None:
+        rows, source = self._rows, self._source
+        if not rows or source is None:
+            return
+        self._rows = []
+        event = EventBase(
+            self._kind,
+            source.schema,
+            source.table,
+            rows,
+            self._fields,
+            self._index,
+            key=source.key,
+            ts=self._event_ts,
+            columns=None if self._kind is EventType.DELETE else source.columns,
+        )
+        self._out.append(event)
+
+    def close(self) -> None:
+        """
+        Close the connection. May be called twice, and from another thread.
+        """
+        with self._using:
+            if not self.closed:
+                self.closed = True
+                self._link.close()
+                self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        os.close(self._woken)
+        os.close(self._waker)
+
+
+def _text(value: Any) -> str:
+    """
+    Return a key's value in a form that the server reads.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return str(value)
