@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Database:
         """
         stream.close()
         self.streams.remove(stream)
-        asyncio.run(driver.close())
+        close(driver)
 
     def slots(self) -> list[str]:
         return [
@@ -97,10 +98,19 @@ class Database:
         for stream in self.streams:
             stream.close()
         for driver in self.drivers:
-            asyncio.run(driver.close())
+            close(driver)
         self.again()
         self.run(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
         )
         self.admin.close()
         self.server.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+def close(driver: PostgresDriver) -> None:
+    """
+    Close a driver, also from within a running event loop.
+    """
+    thread = threading.Thread(target=lambda: asyncio.run(driver.close()))
+    thread.start()
+    thread.join()

@@ -25,6 +25,15 @@ UNION ALL SELECT transaction FROM pg_prepared_xacts
 WHERE NOT EXISTS (SELECT 1 FROM pg_stat_activity WHERE query ILIKE '%commit%prepared%' AND state = 'active'
   AND pid <> pg_backend_pid())
 """
+_COMPARED: Final = """
+SELECT t.oid, format_type(t.oid, -1), coalesce((
+  SELECT n.nspname FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod AND a.amname = 'btree'
+    JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 5
+      AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype
+    JOIN pg_operator g ON g.oid = o.amopopr JOIN pg_namespace n ON n.oid = g.oprnamespace
+  WHERE c.opcdefault AND c.opcintype = CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END LIMIT 1), 'pg_catalog')
+FROM pg_type t WHERE t.oid IN ({oids})
+"""
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 RowReader = Callable[[str], tuple[Any, ...]]
@@ -117,10 +126,10 @@ class Snapshot:
         doing = f"reading {table.full_name}"
         columns = ", ".join(named(column.name) for column in sent)
         order = ", ".join(named(key.name) for key in keys)
-        kinds = self._types_of(keys)
+        compared = self._compared(keys)
         while not self._stop.is_set():
             low = self._begin(link, doing)
-            condition = self._conditions(keys, kinds, cursor)
+            condition = self._conditions(keys, compared, cursor)
             link.start_copy(
                 f"COPY (SELECT {columns} FROM {source}{condition} ORDER BY {order} LIMIT {self._at_once}) TO STDOUT",
                 doing,
@@ -144,14 +153,14 @@ class Snapshot:
             if count < self._at_once:
                 return
 
-    def _types_of(self, keys: list[Column]) -> list[str]:
-        names = {
-            int(oid or 0): str(name)
-            for oid, name in self._control.query(
-                f"SELECT oid, format_type(oid, NULL) FROM pg_type WHERE oid IN ({','.join(str(key.oid) for key in keys)})"
-            )
-        }
-        return [names[key.oid] for key in keys]
+    def _compared(self, keys: list[Column]) -> list[tuple[str, str]]:
+        """
+        Return, for each column of a key, its type for literals and the schema of its operators: that of an extension's type is
+        not where the server's own are, and others of the same name may compare in another order.
+        """
+        rows = self._control.query(_COMPARED.format(oids=",".join(str(key.oid) for key in keys)))
+        found = {int(oid or 0): (str(name), str(schema)) for oid, name, schema in rows}
+        return [found[key.oid] for key in keys]
 
     def _begin(self, link: Link, doing: str) -> int:
         """
@@ -167,12 +176,10 @@ class Snapshot:
     def _idle(self) -> set[int]:
         return {int(xid) for (xid,) in self._control.query(_IDLE) if xid is not None}
 
-    def _conditions(self, keys: list[Column], kinds: list[str], cursor: list[str] | None) -> str:
+    def _conditions(self, keys: list[Column], compared: list[tuple[str, str]], cursor: list[str] | None) -> str:
         parts = [f"({self._where})"] if self._where else []
         if cursor is not None:
-            names = ", ".join(named(key.name) for key in keys)
-            values = ", ".join(f"{quoted(text)}::{kind}" for text, kind in zip(cursor, kinds, strict=True))
-            parts.append(f"({names}) > ({values})")
+            parts.append(_after([named(key.name) for key in keys], compared, cursor))
         return f" WHERE {' AND '.join(parts)}" if parts else ""
 
     def _lines(self, link: Link, doing: str) -> Iterator[str]:
@@ -223,6 +230,25 @@ def _read_token(token: str | None) -> dict[str, Any] | None:
         return {"schema": str(read["schema"]), "table": str(read["table"]), "after": list(read["after"])}
     except (ValueError, KeyError, TypeError):
         return None  # not ours: the snapshot begins anew
+
+
+def _after(names: list[str], compared: list[tuple[str, str]], cursor: list[str]) -> str:
+    """
+    Return the condition for rows after a key; compared by the server, in its own order.
+    """
+    values = [f"{quoted(text)}::{kind}" for text, (kind, _) in zip(cursor, compared, strict=True)]
+    if all(schema == "pg_catalog" for _, schema in compared):
+        return f"({', '.join(names)}) > ({', '.join(values)})"
+
+    def compare(at: int, operator: str) -> str:
+        return f"{names[at]} OPERATOR({named(compared[at][1])}.{operator}) {values[at]}"
+
+    either = " OR ".join(
+        f"({' AND '.join([*(compare(before, '=') for before in range(at)), compare(at, '>')])})"
+        for at in range(len(names))
+    )
+    # The first column's bound alone lets the server enter the index at the right place.
+    return f"({compare(0, '>=')} AND ({either}))"
 
 
 def unescape(text: str) -> str:

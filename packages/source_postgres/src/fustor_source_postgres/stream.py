@@ -26,7 +26,7 @@ from fustor_source_postgres.decoder import UNCHANGED
 from fustor_source_postgres.position import inside, lsn_text
 from fustor_source_postgres.schema import Table, Types, named, quoted
 from fustor_source_postgres.tables import RowsOf
-from fustor_source_postgres.visibility import Passed, TransactionSnapshot
+from fustor_source_postgres.visibility import UNDER_WAY, Passed, TransactionSnapshot, read_under_way
 
 _DOING: Final = "reading changes"
 _ROWS_AT_ONCE: Final = 1000
@@ -129,7 +129,7 @@ class ReplicationStream(Iterator[EventBase]):
                     f" (proto_version '1', publication_names {quoted(named(publication))})",
                     "opening the replication slot",
                 )
-                under_way = TransactionSnapshot.parse(control.one("SELECT pg_current_snapshot()"))
+                under_way = read_under_way(control.query(UNDER_WAY)[0])
             except BaseException:
                 self._link.close()
                 raise

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,18 +59,38 @@ class TransactionSnapshot:
         return wide
 
 
+UNDER_WAY: Final = """
+SELECT pg_current_snapshot(), (SELECT string_agg(xid::text, ',') FROM (
+  SELECT DISTINCT ON (virtualtransaction) transactionid AS xid FROM pg_locks
+  WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted AND pid IS DISTINCT FROM pg_backend_pid()
+  ORDER BY virtualtransaction, age(transactionid) DESC) AS held)
+"""
+"""
+What is under way: a transaction holds the lock on its own id until after others can see what it did. (A snapshot alone does not
+tell: it leaves out those that were begun after the last one that ended.) Of a transaction and its savepoints the oldest id.
+"""
+
+
+def read_under_way(row: tuple[str | None, ...]) -> set[int]:
+    """
+    Return the transactions of an answer to `UNDER_WAY`.
+    """
+    snapshot = TransactionSnapshot.parse(row[0] or "")
+    return {snapshot.widen(int(xid)) for xid in (row[1] or "").split(",") if xid}
+
+
 class Passed:
     """
     The transactions that the stream has passed and a read may not show yet.
 
     Args:
         start: The LSN the stream was opened at.
-        under_way: Taken right after: what was under way then.
+        under_way: The transactions that were under way right after that.
     """
 
-    def __init__(self, start: int, under_way: TransactionSnapshot) -> None:
+    def __init__(self, start: int, under_way: Iterable[int]) -> None:
         self._start = start
-        self._begun_before = {xid & 0xFFFFFFFF: xid for xid in under_way.in_progress}
+        self._begun_before = {xid & 0xFFFFFFFF: xid for xid in under_way}
         self._transactions: deque[tuple[int, int]] = deque()
         self._pruning = threading.Lock()
         self.boundary = start
