@@ -30,6 +30,7 @@ class Fed(SourceDriver):
         self.events: queue.Queue[EventBase] = queue.Queue()
         self.dirty: list[tuple[str, str, str]] = []
         self.opened_at: list[int] = []
+        self.acknowledged: list[int] = []
 
     @property
     def is_transient(self) -> bool:
@@ -52,6 +53,9 @@ class Fed(SourceDriver):
 
     def is_position_available(self, position: int) -> bool:
         return True
+
+    def acknowledge(self, position: int) -> None:
+        self.acknowledged.append(position)
 
     def mark_dirty(self, event_schema: str, table: str, scope: str) -> None:
         self.dirty.append((event_schema, table, scope))
@@ -211,3 +215,29 @@ async def test_sources_with_the_same_signature_share_a_bus() -> None:
     await pool.release(two)
     await pool.release(other)
     assert pool.status() == []
+
+
+async def test_the_driver_hears_what_no_sync_needs_any_more() -> None:
+    """
+    The slowest counts, also over readers, and one that has nothing acknowledged holds all.
+    """
+    bus = EventBus("src", CONFIG, Fed, SMALL)
+    first = bus.subscribe(-1, lambda: None)
+    second = bus.subscribe(-1, lambda: None)
+    driver = first.driver
+    assert isinstance(driver, Fed)
+    first.acknowledge(7)
+    assert driver.acknowledged == []
+    second.acknowledge(5)
+    second.acknowledge(5)
+    first.acknowledge(9)
+    second.acknowledge(8)
+    assert driver.acknowledged == [5, 5, 8]
+    third = bus.subscribe(3, lambda: None)
+    second.acknowledge(9)
+    assert third.driver is not driver
+    assert driver.acknowledged[-1] == 3, "one that joins with an older position holds what it needs"
+    await third.close()
+    second.acknowledge(10)
+    assert driver.acknowledged[-1] == 9
+    await bus.close()

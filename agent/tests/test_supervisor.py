@@ -144,11 +144,17 @@ async def test_a_changed_configuration_marks_a_running_sync_until_it_is_applied(
         assert status["states"] == ["MESSAGE_SYNC", "RUNNING_CONF_OUTDATE"] and "changed" in status["reason"]
         assert doubled.runtime.alive["one"] is old["one"]
         done = await supervisor.apply()
-        assert done == {"started": ["three"], "restarted": ["one"], "stopped": ["two"], "retried": []}
+        assert done == {"started": ["three"], "restarted": ["one"], "stopped": ["two"], "retried": [], "cleaned": []}
         await until(lambda: set(doubled.runtime.alive) == {"one", "three"})
         assert doubled.runtime.alive["one"] is not old["one"]
         assert supervisor.sync_status("one")["state"] == "MESSAGE_SYNC"
-        assert (await supervisor.apply()) == {"started": [], "restarted": [], "stopped": [], "retried": []}
+        assert (await supervisor.apply()) == {
+            "started": [],
+            "restarted": [],
+            "stopped": [],
+            "retried": [],
+            "cleaned": [],
+        }
 
 
 async def test_a_sync_stopped_by_a_person_stays_so_until_its_configuration_changes(
@@ -216,3 +222,33 @@ async def test_replay_pushes_in_the_session_of_the_sync_and_deletes_only_what_wa
         assert letters.count("one") == 0
         with pytest.raises(NotFoundError):
             await supervisor.replay(letter.id)
+
+
+async def test_what_a_driver_made_at_a_source_goes_with_the_source(
+    settings: Any,
+    config_path: Path,
+    drivers: Any,
+    doubles: Any,
+    doubled: Any,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cleaned: list[tuple[str, str]] = []
+
+    async with running(settings, drivers, doubles) as supervisor:
+        await until(lambda: len(doubled.runtime.alive) == 2)
+        source_class = type(doubles["buses"].factories[0]())
+
+        async def clean_up(driver: Any) -> None:
+            cleaned.append((driver.id, driver.config.credential.key.get_secret_value()))
+            raise RuntimeError("the server is away")
+
+        monkeypatch.setattr(source_class, "clean_up", clean_up)
+        supervisor.parts.configs.reload()
+        assert (await supervisor.apply())["cleaned"] == []
+        edit(config_path, syncs__one=None, syncs__two=None, sources__src=None)
+        supervisor.parts.configs.reload()
+        assert (await supervisor.apply())["cleaned"] == ["src"]
+        assert cleaned == [("src", "resolved-secret")], "with its secrets, after its syncs were stopped"
+        assert doubled.runtime.alive == {}
+        assert (await supervisor.apply())["cleaned"] == []

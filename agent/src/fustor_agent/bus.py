@@ -166,6 +166,7 @@ class Subscription:
         self.wake = wake
         self.backlog: Backlog | None = None
         self.position = -1
+        self.acknowledged = -1
         self.asleep = True
         self.split_to: int | None = None
         self._first: list[Item] = []
@@ -197,6 +198,14 @@ class Subscription:
         Return how many items wait, and their bytes.
         """
         return self.reader.waiting(self)
+
+    def acknowledge(self, position: int) -> None:
+        """
+        Everything up to an index is safe at this sync's consumer, and it was saved; -1 = nothing is.
+        """
+        if position != self.acknowledged:
+            self.acknowledged = position
+            self.bus.acknowledge()
 
     async def close(self) -> None:
         """
@@ -503,15 +512,24 @@ class EventBus:
         for reader in self.readers:
             subscription = Subscription(self, reader, 0, wake)
             if reader.join(subscription, position):
-                subscription.position = position
+                subscription.position = subscription.acknowledged = position
                 return subscription
         reader = Reader(self, self._factory(), position, is_split=bool(self.readers))
         subscription = Subscription(self, reader, 0, wake)
-        subscription.position = position
+        subscription.position = subscription.acknowledged = position
         reader.join(subscription, position)
         self.readers.append(reader)
         reader.start()
         return subscription
+
+    def acknowledge(self) -> None:
+        """
+        Tell the drivers what no sync of this bus needs any more.
+        """
+        position = min((one.acknowledged for reader in self.readers for one in reader.subscribers), default=-1)
+        if position >= 0:
+            for reader in self.readers:
+                reader.driver.acknowledge(position)
 
     async def leave(self, subscription: Subscription) -> None:
         """

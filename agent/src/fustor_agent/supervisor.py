@@ -8,6 +8,7 @@ import asyncio
 from typing import Any
 
 from fustor_agent.managed_sync import ManagedSync, Parts
+from fustor_agent.source_cleanup import SourceCleanup
 from fustor_agent.sync.runtime import SyncRuntime
 from fustor_common.logging import get_logger
 from fustor_core.errors import NotFoundError, StateConflictError
@@ -26,6 +27,7 @@ class Supervisor:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._syncs: dict[str, ManagedSync] = {}
+        self._cleanup = SourceCleanup(parts.configs, parts.sources)
         self._changing = asyncio.Lock()
 
     async def apply(self) -> dict[str, list[str]]:
@@ -36,7 +38,8 @@ class Supervisor:
         A sync that a person has stopped stays so until its configuration changes.
 
         Returns:
-            The ids: `started`, `restarted`, `stopped`, `retried`.
+            The ids: syncs `started`, `restarted`, `stopped`, `retried`; sources `cleaned` (they are gone, and what their drivers
+            had made there).
         """
         done: dict[str, list[str]] = {"started": [], "restarted": [], "stopped": [], "retried": []}
         async with self._changing:
@@ -64,6 +67,7 @@ class Supervisor:
                     done["retried"].append(id_)
                     restarting.append(sync)
             await asyncio.gather(*stopping)
+            done["cleaned"] = await self._cleanup.run()
             for sync in restarting:
                 sync.start()
         return done

@@ -165,6 +165,7 @@ class SyncEngine:
         self._live_pushed = False
         self._start_unknown = False
         self._acked_checkpoint = -1
+        self._saved_checkpoint = -1
         self._control_at = -1e9
         self._saved_at = -1e9
         self._dirty = False
@@ -935,6 +936,14 @@ class SyncEngine:
         self._dirty = False
         self._saved_at = self._clock()
         self._save_memory(self.memory)
+        self._saved_checkpoint = self.memory.checkpoint
+
+    @property
+    def forgettable(self) -> int:
+        """
+        The index up to which nobody asks the source again: saved here, and known to the consumer. -1 = none.
+        """
+        return min(self._saved_checkpoint, self._acked_checkpoint)
 
     def _save_if_due(self) -> None:
         if self._dirty and self._clock() - self._saved_at >= self.settings.checkpoint_interval_s:

@@ -273,6 +273,8 @@ class SyncRuntime:
                 log.warning("sync %s: the consumer is not what it was; starting over", self.sync_id)
                 return False
         more = await self._drain(engine)
+        if self.subscription is not None:
+            self.subscription.acknowledge(engine.forgettable)
         while (push := engine.next_push()) is not None:
             task = asyncio.create_task(self._push(engine, push))
             self._sends.add(task)
