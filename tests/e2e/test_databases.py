@@ -14,11 +14,19 @@ from harness.command import Command
 from harness.stack import wait_for
 
 from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.postgres_server import PostgresServer
 
 
 @pytest.fixture
 def server() -> Iterator[MariaDbServer]:
     made = MariaDbServer.start_new()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    made = PostgresServer.start_new()
     yield made
     made.close()
 
@@ -70,13 +78,63 @@ def test_a_database_from_its_address_to_live_rows(fustor: Command, server: Maria
 
     server.kill()
 
-    def state() -> Any:
-        (sync,) = json.loads(fustor("status", "--json"))["syncs"]
-        return sync
-
-    away = wait_for("the status says that the server is away", lambda: state() if state()["state"] != "live" else None)
+    away = wait_for("the status says that the server is away", lambda: not_live(fustor))
     assert "127.0.0.1" in away["reason"]
     server.start()
     server.sql("INSERT INTO shop.notes VALUES ('after')")
     wait_for("the new row is there", lambda: rows(fustor, "notes") == [{"text": "after"}], timeout_s=60)
-    assert state()["state"] == "live"
+    assert not_live(fustor) is None
+
+
+def not_live(fustor: Command) -> Any:
+    (sync,) = json.loads(fustor("status", "--json"))["syncs"]
+    return sync if sync["state"] != "live" else None
+
+
+@pytest.mark.timeout(300)
+def test_postgresql_from_its_address_to_live_rows(fustor: Command, postgres: PostgresServer) -> None:
+    """
+    The same with PostgreSQL: rights said with the SQL that mends them, snapshot, changes, truncate and a new column, a kill of the server,
+    and a slot that lets go of the server's log.
+    """
+    postgres.sql(
+        "CREATE TABLE orders (id INT PRIMARY KEY, customer TEXT, total NUMERIC(10,2), tags TEXT[]);"
+        "INSERT INTO orders SELECT n, 'customer ' || n, n / 7.0, ARRAY['a', NULL] FROM generate_series(1, 5000) n;"
+        "CREATE TABLE notes (text TEXT PRIMARY KEY); INSERT INTO notes VALUES ('a'), ('b');"
+        "CREATE TABLE keyless (a INT); CREATE ROLE reader LOGIN PASSWORD 'pw'"
+    )
+    address = f"postgresql://reader:pw@127.0.0.1:{postgres.port}/shop"
+    said = fustor.fails("up", address, "-D")
+    sql = said[said.index("ALTER ROLE") : said.index("true);") + len("true);")]
+    postgres.sql(sql)
+    up = fustor("up", address, "-D")
+    assert "pw@" not in up and "public.keyless" in up and "ADD PRIMARY KEY" in up
+
+    def server_rows() -> list[dict[str, Any]]:
+        text = postgres.sql(
+            "SELECT json_build_object('id', id, 'customer', customer, 'total', total::text, 'tags', tags) FROM orders"
+        )
+        return sorted(map(json.loads, text.splitlines()), key=lambda row: json.dumps(row, sort_keys=True))
+
+    assert rows(fustor, "orders") == server_rows()
+    postgres.sql("UPDATE orders SET total = 99999.5 WHERE id < 10; DELETE FROM orders WHERE id > 4990")
+    wait_for("the changes are there", lambda: rows(fustor, "orders") == server_rows(), timeout_s=30)
+
+    postgres.sql("TRUNCATE TABLE notes; ALTER TABLE orders ADD COLUMN note TEXT DEFAULT 'hi'")
+    wait_for("the table is empty", lambda: rows(fustor, "notes") == [], timeout_s=60)
+    wait_for(
+        "the new column is there", lambda: all(row.get("note") == "hi" for row in rows(fustor, "orders")), timeout_s=60
+    )
+
+    postgres.kill()
+    away = wait_for("the status says that the server is away", lambda: not_live(fustor))
+    assert "127.0.0.1" in away["reason"]
+    postgres.start()
+    postgres.sql("INSERT INTO notes VALUES ('after')")
+    wait_for("the new row is there", lambda: rows(fustor, "notes") == [{"text": "after"}], timeout_s=60)
+    wait_for("it is live again", lambda: not_live(fustor) is None)
+    ((lsn,),) = [postgres.sql("SELECT pg_current_wal_lsn()").split()]
+    wait_for(
+        "the server may forget its log though nothing changes",
+        lambda: postgres.sql(f"SELECT confirmed_flush_lsn >= '{lsn}' FROM pg_replication_slots").split() == ["t"],
+    )
