@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,34 @@ class Database:
         )
         self.admin.close()
         self.server.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+class Holding:
+    """
+    A server that writes a commit to its log and shows it to others only when told: it waits for a standby that is not there.
+    """
+
+    def __init__(self, server: PostgresServer, database: Database) -> None:
+        self.server = server
+        self.writer = database.connect()
+        self.thread: threading.Thread | None = None
+
+    def on(self) -> None:
+        self.server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 10
+        while self.server.sql("SHOW synchronous_standby_names").strip() != "nobody":
+            assert time.monotonic() < deadline
+
+    def write(self, statement: str) -> None:
+        self.thread = threading.Thread(target=self.writer.execute, args=(statement,))
+        self.thread.start()
+
+    def off(self) -> None:
+        self.server.sql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
+        if self.thread is not None:
+            self.thread.join(20)
+            assert not self.thread.is_alive()
+        self.writer.close()
 
 
 def close(driver: PostgresDriver) -> None:

@@ -133,6 +133,7 @@ class PostgresDriver(SourceDriver):
                     publication_name,
                     start,
                     stop,
+                    memory=self._memory,
                     required=kwargs.get("required_fields"),
                 )
             except ServerSaid as exc:
@@ -179,7 +180,7 @@ class PostgresDriver(SourceDriver):
         """
         stream = self._stream
         if stream is not None and stream.closed:
-            raise ConnectionLost("the message stream is not open", hint="the snapshot goes on when it is", wait_s=0.2)
+            raise ConnectionLost("the message stream is not open", hint="the snapshot goes on when it is")
         return Snapshot(
             self._control,
             self._wanted,

@@ -23,9 +23,11 @@ from fustor_core.selection import Selection
 from fustor_source_postgres import decoder as d
 from fustor_source_postgres.control import Control
 from fustor_source_postgres.decoder import UNCHANGED
+from fustor_source_postgres.memory import Memory
 from fustor_source_postgres.position import inside, lsn_text
-from fustor_source_postgres.schema import Table, Types, named, quoted
+from fustor_source_postgres.schema import Table, Types, json_types, named, quoted
 from fustor_source_postgres.tables import RowsOf
+from fustor_source_postgres.unfilled import Place, Unfilled
 from fustor_source_postgres.visibility import UNDER_WAY, Passed, TransactionSnapshot, read_under_way
 
 _DOING: Final = "reading changes"
@@ -36,6 +38,7 @@ _MARK_EVERY_S: Final = 0.5
 _STATUS_EVERY_S: Final = 3.0
 _ASK_EVERY_S: Final = 0.01
 _EMIT_AFTER_S: Final = 0.1
+_FILL_EVERY_S: Final = 0.2
 _DATA, _KEEPALIVE = b"wk"
 _BODY: Final = 25  # of a data message: its kind, two LSNs and a time stand before
 _STATUS: Final = struct.Struct(">cQQQqB")
@@ -70,6 +73,7 @@ class ReplicationStream(Iterator[EventBase]):
         stop: Ends the iterator within a second.
         required: Only these columns, and keys; None = all.
         on_keyless: Told of each table that has changes and no key: they are left out.
+        memory: Keeps the rows whose large values are still to be read.
 
     Raises:
         FustorError: The slot can't be read.
@@ -86,6 +90,7 @@ class ReplicationStream(Iterator[EventBase]):
         start: int,
         stop: threading.Event,
         *,
+        memory: Memory,
         required: Collection[str] | None = None,
         on_keyless: Callable[[str, str], None] = lambda schema, table: None,
     ) -> None:
@@ -115,6 +120,7 @@ class ReplicationStream(Iterator[EventBase]):
         self._awaited = 0
         self._awaited_since = 0.0
         self._untold: str | None = None
+        self._fill_at = 0.0
         self._using = threading.Lock()
         self.transactions = 0
         self.closed = False
@@ -123,7 +129,10 @@ class ReplicationStream(Iterator[EventBase]):
             self._link = control.server.connect(replication=True, is_over=stop.is_set)
             try:
                 ((system, timeline, *_),) = self._link.query("IDENTIFY_SYSTEM", _DOING)
-                self.identity = f"{system}/{timeline}"
+                identity = self.identity = f"{system}/{timeline}"
+                self._unfilled = Unfilled(
+                    memory.load_unfilled(identity), lambda rows: memory.save_unfilled(identity, rows)
+                )
                 self._link.start_copy(
                     f"START_REPLICATION SLOT {named(slot)} LOGICAL {lsn_text(start)}"
                     f" (proto_version '1', publication_names {quoted(named(publication))})",
@@ -227,6 +236,8 @@ class ReplicationStream(Iterator[EventBase]):
             if self._untold is not None:
                 raise RowsUntold(self._untold)
             self._flush()
+            if self._unfilled and time.monotonic() > self._fill_at:
+                self._fill()
             self._mark()
             if out:
                 return
@@ -347,7 +358,13 @@ class ReplicationStream(Iterator[EventBase]):
             return
         row, _ = source.read(b, _BODY + 6)
         # The usual case by hand: one more row of the event that grows.
-        if source is self._source and self._kind is EventType.INSERT and 0 < len(self._rows) < _ROWS_AT_ONCE:
+        if (
+            source is self._source
+            and self._kind is EventType.INSERT
+            and 0 < len(self._rows) < _ROWS_AT_ONCE
+            and self._fields is source.fields
+            and not self._unfilled
+        ):
             self._rows.append(row)
             self._index = inside(self._commit)
             self._event_ts = self._ts
@@ -379,8 +396,9 @@ class ReplicationStream(Iterator[EventBase]):
         if old is not None and (old_key := source.pick_key(old)) != source.pick_key(new):
             self._add(EventType.DELETE, source, source.key, old_key)
             if UNCHANGED in new:
-                new = self._filled(source, new)
-            self._add(EventType.INSERT, source, fields, new)
+                self._add_moved(source, new)
+            else:
+                self._add(EventType.INSERT, source, fields, new)
             return
         if UNCHANGED in new:
             there = [at for at, value in enumerate(new) if value is not UNCHANGED]
@@ -388,33 +406,89 @@ class ReplicationStream(Iterator[EventBase]):
             return
         self._add(EventType.UPDATE, source, fields, new)
 
-    def _filled(self, source: RowsOf, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _add_moved(self, source: RowsOf, row: tuple[Any, ...]) -> None:
         """
-        Read the large values that the log does not repeat for a row that has got another key.
+        Take a row that has got another key, with the large values that the log does not repeat as the table has them now.
 
         They may be newer than this place of the stream; then the stream brings the same once more.
         """
-        name = f"{source.schema}.{source.table}"
-        missing = [at for at, value in enumerate(row) if value is UNCHANGED]
-        table = self._catalog.get((source.schema, source.table))
-        types = {column.name: column.type for column in table.columns} if table is not None else {}
-        names = [source.fields[at] for at in missing]
-        key = dict(zip(source.key, source.pick_key(row), strict=True))
-        rows = []
-        if set(names) <= set(types) and not any(isinstance(value, list) for value in key.values()):
-            where = " AND ".join(f"{named(column)} = {quoted(_text(value))}" for column, value in key.items())
-            rows = self._control.query(
-                f"SELECT {', '.join(map(named, names))} FROM {named(source.schema, source.table)} WHERE {where}"
+        missing = frozenset(name for name, value in zip(source.fields, row, strict=True) if value is UNCHANGED)
+        place = _place(source, source.pick_key(row))
+        found = self._read_values(place, missing)
+        if found is None:
+            self._unfilled.add(place, missing)
+        values = [
+            (name, found[name] if found is not None and value is UNCHANGED else value)
+            for name, value in zip(source.fields, row, strict=True)
+            if value is not UNCHANGED or found is not None
+        ]
+        self._add(EventType.INSERT, source, tuple(name for name, _ in values), tuple(value for _, value in values))
+
+    def _read_values(self, place: Place, names: frozenset[str]) -> dict[str, Any] | None:
+        """
+        Read columns of one row; None when it is not there.
+        """
+        schema, name, key = place
+        table = self._catalog.get((schema, name))
+        if table is None or not names <= set(table.by_name):
+            return None
+        columns = sorted(names)
+        where = " AND ".join(f"{named(column)} = {quoted(text)}" for column, text in zip(table.key, key, strict=True))
+        rows = self._control.query(f"SELECT {', '.join(map(named, columns))} FROM {named(schema, name)} WHERE {where}")
+        if not rows:
+            return None
+        types = table.by_name
+        return {
+            column: None if value is None else types[column].type.convert(value)
+            for column, value in zip(columns, rows[0], strict=True)
+        }
+
+    def _fill(self) -> None:
+        """
+        Read the large values of rows that were not there before: the stream has caught up.
+        """
+        self._fill_at = time.monotonic() + _FILL_EVERY_S
+        sources = {(one.schema, one.table): one for one in self._relations.values() if one is not None}
+        for place, missing in self._unfilled:
+            schema, name, _ = place
+            table = self._catalog.get((schema, name))
+            if table is None or not missing <= set(table.by_name):
+                self._unfilled.gone(place)  # with its table, or with its columns
+                continue
+            source = sources.get((schema, name))
+            row = self._read_values(place, missing | set(table.key))
+            if row is None:
+                continue
+            self._unfilled.gone(place)
+            self._flush()
+            index = inside(max(self.passed.boundary, self._index & ~1))
+            self._index = index
+            columns = source.columns if source is not None else json_types(table.sent)
+            self._out.append(
+                EventBase(
+                    EventType.UPDATE,
+                    schema,
+                    name,
+                    [tuple(row.values())],
+                    tuple(row),
+                    index,
+                    key=table.key,
+                    ts=self._ts,
+                    columns=columns,
+                )
             )
-        if len(rows) != 1:
-            self._untold = f"the key of a row of {name} changed, and its large values are not told"
-            rows = [(None,) * len(names)]
-        values = list(row)
-        for at, column, value in zip(missing, names, rows[0], strict=True):
-            values[at] = None if value is None else types[column].convert(value)
-        return tuple(values)
+        self._unfilled.keep_if_changed()
+
+    def _tell_unfilled(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], row: tuple[Any, ...]) -> None:
+        if kind is EventType.DELETE:
+            self._unfilled.gone(_place(source, row))
+        else:
+            key = tuple(row[fields.index(name)] for name in source.key)
+            self._unfilled.told(_place(source, key), frozenset(fields))
 
     def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], row: tuple[Any, ...]) -> None:
+        if self._unfilled:
+            self._tell_unfilled(kind, source, fields, row)
         if (
             self._rows
             and kind is self._kind
@@ -463,6 +537,10 @@ class ReplicationStream(Iterator[EventBase]):
         os.close(self._waker)
 
 
+def _place(source: RowsOf, key: tuple[Any, ...]) -> Place:
+    return source.schema, source.table, tuple(map(_text, key))
+
+
 def _text(value: Any) -> str:
     """
     Return a key's value in a form that the server reads.
@@ -471,4 +549,6 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, bytes):
         return "\\x" + value.hex()
+    if isinstance(value, list):
+        return "{" + ",".join('"' + _text(one).replace("\\", "\\\\").replace('"', '\\"') + '"' for one in value) + "}"
     return str(value)
