@@ -325,6 +325,32 @@ def test_tables_that_changed_while_nobody_looked_are_seen(database: Database) ->
         database.end(stream, driver)
 
 
+def test_a_snapshot_after_untold_changes_does_not_give_way_to_what_was_before_them(database: Database) -> None:
+    """
+    The stream is behind: an update from before the tables were rewritten must not look newer than a chunk that shows the rewrite.
+    """
+    database.run("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+    driver = database.driver()
+    stream = database.stream(driver)
+    database.run("INSERT INTO t VALUES (2, 2)")
+    settle(stream, driver)
+    position = last(stream)
+    driver.acknowledge(position)
+    database.end(stream, driver)
+    database.run("UPDATE t SET v = 5", "ALTER TABLE t ALTER COLUMN v TYPE BIGINT USING v * 100")
+    driver = database.driver()
+    iterator, lost = driver.get_message_iterator(position, stop_event=threading.Event())
+    assert lost
+    walker = threading.Timer(0.3, lambda: [next(iterator) for _ in range(3)])  # the stream is slow
+    walker.start()
+    (chunk,) = driver.get_snapshot_iterator(stop_event=threading.Event())
+    walker.join()
+    assert list(chunk.rows) == [(1, 500), (2, 500)]
+    assert chunk.index > boundary_of(position)
+    iterator2 = database.stream(database.driver(), chunk.index)
+    assert not any(event.rows for event in iterator2.events), "nothing after its low watermark touches these rows"
+
+
 def test_a_rename_of_a_column_never_shifts_a_value(database: Database) -> None:
     """
     Rows written before and after a change of the table, read in one go: each has the names of its time.

@@ -77,6 +77,7 @@ class PostgresDriver(SourceDriver):
         control = self._control
         types = Types(control.query)
         tables = self._tables(types)
+        looked_at = control.end_of_log()
         published = publication.ensure(control, self._params.publication, self._own_name, tables)
         self._problems = _problems(tables, published)
         self._published = published
@@ -96,6 +97,7 @@ class PostgresDriver(SourceDriver):
                 start = wanted
             else:
                 start, lost = now, wanted is not None
+        changed = self._untold is not None
         if self._untold is not None:
             # What happened untold lies before this place; a snapshot brings it.
             start, lost, self._untold = (start if lost else self._untold), True, None
@@ -104,7 +106,10 @@ class PostgresDriver(SourceDriver):
         states = _states(tables, published)
         known = self._memory.load(stream.identity)
         if known is not None and start_position >= 0 and difference(known, states):
-            lost = True  # tables changed while nobody looked
+            lost = changed = True  # tables changed while nobody looked
+        if changed:
+            # What the stream tells of rows up to here may be older than what was done to them untold.
+            stream.tables_true_from = looked_at
         self._unsaved = states if states != known else None
         self._opened_at = start
         self._stream = stream

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
+from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import EventBase, InsertEvent
 from fustor_core.selection import Selection
 from fustor_source_postgres.connection import Link
@@ -34,6 +36,7 @@ SELECT t.oid, format_type(t.oid, -1), coalesce((
   WHERE c.opcdefault AND c.opcintype = CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END LIMIT 1), 'pg_catalog')
 FROM pg_type t WHERE t.oid IN ({oids})
 """
+_LONGEST_BEHIND_S: Final = 10.0
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 RowReader = Callable[[str], tuple[Any, ...]]
@@ -166,12 +169,30 @@ class Snapshot:
         """
         Open a transaction; return the low watermark of what it reads.
         """
+        if self._stream is not None:
+            self._wait_for(self._stream)
         link.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", doing)
         ((text,),) = link.query("SELECT pg_current_snapshot()", doing)
         stream = self._stream
         if stream is None:
             return 0
         return stream.passed.low(TransactionSnapshot.parse(str(text)), self._idle)
+
+    def _wait_for(self, stream: ReplicationStream) -> None:
+        """
+        Wait until the stream is past changes of tables that it does not tell: a row of a chunk shows them, and must not be
+        given up for what the stream said of it before.
+        """
+        wanted = stream.tables_true_from
+        deadline = time.monotonic() + _LONGEST_BEHIND_S
+        while stream.passed.boundary < wanted:
+            stream.await_mark(wanted)
+            if self._stop.wait(0.01):
+                return
+            if stream.closed or time.monotonic() > deadline:
+                raise ConnectionLost(
+                    "the stream is still before a change of tables", hint="the snapshot goes on when it has caught up"
+                )
 
     def _idle(self) -> set[int]:
         return {int(xid) for (xid,) in self._control.query(_IDLE) if xid is not None}

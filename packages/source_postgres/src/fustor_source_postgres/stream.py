@@ -123,6 +123,10 @@ class ReplicationStream(Iterator[EventBase]):
         self._fill_at = 0.0
         self._using = threading.Lock()
         self.transactions = 0
+        self.tables_true_from = 0
+        """
+        LSN up to which tables may have changed untold: a snapshot must not give way to what the stream says before it.
+        """
         self.closed = False
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
