@@ -5,6 +5,7 @@ Every error Fustor raises on purpose, grouped by what the caller does about it.
       ConfigError                      fix the configuration and start again
       DriverError                      something failed at a source or a consumer
         ConnectionLost                 back off (`wait_s`), connect again
+          RowsUntold                   the same; a snapshot brings what changed
         AuthenticationFailed           stop this sync: the credential is wrong
         PermissionMissing              stop this sync: the credential lacks a right
         SourcePositionLost             the position is no longer available: suggest a snapshot, never skip on
@@ -85,6 +86,22 @@ class ConnectionLost(DriverError):
     def __init__(self, message: str, *, wait_s: float | None = None, **more: Any) -> None:
         super().__init__(message, **more)
         self.wait_s = wait_s
+
+
+class RowsUntold(ConnectionLost):
+    """
+    Rows changed at the source without being told one by one (TRUNCATE, ALTER TABLE); the stream goes on after a snapshot.
+
+    Args:
+        position: The index to go on from: behind what changed them.
+    """
+
+    code = "driver.rows_untold"
+    default_hint = "the agent goes on behind it, and a snapshot brings the rows"
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message, wait_s=0.0)
+        self.position = position
 
 
 class AuthenticationFailed(DriverError):

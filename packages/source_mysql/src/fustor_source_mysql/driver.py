@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fustor_core.drivers import SourceDriver
+from fustor_core.errors import RowsUntold
 from fustor_core.models.config import SourceConfig
 from fustor_core.models.event import EventBase
 from fustor_source_mysql import setup
@@ -19,7 +20,7 @@ from fustor_source_mysql.control import Control
 from fustor_source_mysql.lineage import Lineage
 from fustor_source_mysql.position import LARGEST_DUMP_POSITION, Boundary, boundary_of
 from fustor_source_mysql.snapshot import Snapshot
-from fustor_source_mysql.stream import BinlogStream, RowsUntold
+from fustor_source_mysql.stream import BinlogStream
 
 _BATCH = 2000
 
@@ -88,7 +89,7 @@ class MysqlDriver(SourceDriver):
         try:
             yield from stream
         except RowsUntold as exc:
-            self._untold = exc.behind
+            self._untold = boundary_of(exc.position)
             raise
         finally:
             stream.close()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 from zlib import crc32
 
-from fustor_core.errors import ConfigError, ConnectionLost
+from fustor_core.errors import ConfigError, ConnectionLost, RowsUntold
 from fustor_core.models.event import EventBase, EventType, progress_mark
 from fustor_core.selection import Selection
 from fustor_source_mysql.connection import LARGEST_PACKET, Packets
@@ -50,21 +50,6 @@ _INSERTS, _UPDATES, _DELETES = {23, 30}, {24, 31}, {25, 32}
 _ROWS = _INSERTS | _UPDATES | _DELETES
 _SECOND_FORMAT = {30, 31, 32}
 _COMPRESSED_ROWS = {166: 23, 167: 24, 168: 25, 169: 30, 170: 31, 171: 32}
-
-
-class RowsUntold(ConnectionLost):
-    """
-    A statement changed rows without telling them one by one; the stream goes on behind it after a snapshot.
-
-    Attributes:
-        behind: The end of the statement.
-    """
-
-    code = "driver.rows_untold"
-
-    def __init__(self, message: str, behind: Boundary) -> None:
-        super().__init__(message, hint="the agent goes on behind it, and a snapshot brings the rows", wait_s=0.0)
-        self.behind = behind
 
 
 class BinlogStream(Iterator[EventBase]):
@@ -326,7 +311,7 @@ class BinlogStream(Iterator[EventBase]):
         lost = statement.schema_gone is not None and self._wanted.schema(statement.schema_gone)
         lost = lost or any(self._wanted.table(*table) for table in statement.tables)
         if (statement.effect == "rows gone" and lost) or statement.effect == "rollback to":
-            raise RowsUntold(f"{text[:80]!r} changed rows without telling them", self.boundary)
+            raise RowsUntold(f"{text[:80]!r} changed rows without telling them", self.boundary.index)
 
     def _take_table(self, b: bytes, p: int, end: int) -> None:
         number = table_id_of(b, p)
@@ -414,7 +399,7 @@ class BinlogStream(Iterator[EventBase]):
                 raise RowsUntold(
                     f"the key of a row of {source.schema}.{source.table} changed, and binlog_row_image = MINIMAL does not "
                     "tell the rest of the row",
-                    self.boundary,
+                    self.boundary.index,
                 )
             partial.append(named + pick(new))
         self._add(EventType.UPDATE, source, key + changed, partial, timestamp)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fustor_core.drivers import SourceDriver
-from fustor_core.errors import ConnectionLost
+from fustor_core.errors import ConnectionLost, RowsUntold
 from fustor_core.models.config import SourceConfig
 from fustor_core.models.event import EventBase
 from fustor_source_postgres import publication, setup, slot
@@ -24,7 +24,7 @@ from fustor_source_postgres.memory import Memory
 from fustor_source_postgres.position import boundary_of
 from fustor_source_postgres.schema import Table, Types, read_tables
 from fustor_source_postgres.snapshot import Snapshot
-from fustor_source_postgres.stream import ReplicationStream, RowsUntold
+from fustor_source_postgres.stream import ReplicationStream
 from fustor_source_postgres.watch import CatalogWatch, States, difference
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,8 @@ class PostgresDriver(SourceDriver):
     def _watched(self, stream: ReplicationStream, watch: CatalogWatch) -> Iterator[EventBase]:
         try:
             yield from stream
-        except RowsUntold:
-            self._untold = stream.passed.boundary
+        except RowsUntold as exc:
+            self._untold = exc.position
             raise
         except ServerSaid as exc:
             if exc.sqlstate in (NO_SUCH_OBJECT, NOT_IN_THAT_STATE):

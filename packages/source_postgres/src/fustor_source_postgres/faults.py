@@ -41,6 +41,8 @@ class ServerSaid(ConnectionLost):
         sqlstate: The server's code; "" when the connection itself failed.
     """
 
+    code = "driver.server_error"
+
     def __init__(self, message: str, *, sqlstate: str, hint: str, context: dict[str, object]) -> None:
         super().__init__(message, hint=hint, context=context)
         self.sqlstate = sqlstate

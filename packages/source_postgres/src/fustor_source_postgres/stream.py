@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
-from fustor_core.errors import ConnectionLost
+from fustor_core.errors import ConnectionLost, RowsUntold
 from fustor_core.models.event import EventBase, EventType, progress_mark
 from fustor_core.selection import Selection
 from fustor_source_postgres import decoder as d
@@ -45,17 +45,6 @@ _STATUS: Final = struct.Struct(">cQQQqB")
 _KEEPALIVE_BODY: Final = struct.Struct(">QqB").unpack_from
 
 Dictionary = dict[tuple[str, str], Table]
-
-
-class RowsUntold(ConnectionLost):
-    """
-    Rows changed without being told one by one; the stream goes on after a snapshot.
-    """
-
-    code = "driver.rows_untold"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, hint="the agent goes on behind it, and a snapshot brings the rows", wait_s=0.0)
 
 
 class ReplicationStream(Iterator[EventBase]):
@@ -238,7 +227,7 @@ class ReplicationStream(Iterator[EventBase]):
                 self._drain_pipe()
                 continue
             if self._untold is not None:
-                raise RowsUntold(self._untold)
+                raise RowsUntold(self._untold, self.passed.boundary)
             self._flush()
             if self._unfilled and time.monotonic() > self._fill_at:
                 self._fill()
@@ -317,7 +306,7 @@ class ReplicationStream(Iterator[EventBase]):
                 self.transactions += 1
                 if self._untold is not None:
                     # Invariant: only at the end of a transaction, so that the stream goes on behind it.
-                    raise RowsUntold(self._untold)
+                    raise RowsUntold(self._untold, self.passed.boundary)
             elif kind == d.UPDATE:
                 self._take_update(b)
             elif kind == d.DELETE:
