@@ -1,7 +1,8 @@
 """
-MariaDB through the agent, to a pusher that only counts and to Fusion, beside other readers of the same log and table in the same run.
+A database through the agent, to a pusher that only counts and to Fusion, beside other readers of the same log and table in the
+same run.
 
-    uv run python benchmarks/db/run.py --rows 200000 --write
+    uv run python benchmarks/db/run.py --server postgresql --rows 200000 --write
 
 Single-row transactions: the cost of a stream is by event as much as by row. Rates are read from the agent's own counters, from the
 first row to the last.
@@ -10,7 +11,6 @@ first row to the last.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,37 +27,12 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks" / "fs")]
 import measure  # noqa: E402 - shared with the other benchmark, and not installed
 import report  # noqa: E402 - the same
 from harness.stack import Stack, wait_for  # noqa: E402 - the same
+from sides import MariaDb, Postgres, Side  # noqa: E402 - beside this file
 
-from fustor_core.testing.mariadb_server import MariaDbServer, find_binary  # noqa: E402 - after the paths
 from fustor_core.testing.private_server import PASSWORD, USER  # noqa: E402 - after the paths
 
 SYNC = "bench"
-FILL = """
-DELIMITER //
-CREATE PROCEDURE shop.fill(first INT, n INT) BEGIN DECLARE i INT DEFAULT first;
-  WHILE i < first + n DO
-    INSERT INTO shop.orders VALUES (i, CONCAT('customer ', i), i / 7, '2024-05-01 01:02:03', CONCAT('note number ', i));
-    SET i = i + 1;
-  END WHILE; END//
-DELIMITER ;
-"""
-TABLE = "id BIGINT PRIMARY KEY, customer VARCHAR(50), total DECIMAL(10,2), placed DATETIME, note VARCHAR(100)"
-PEER = "mysql-replication==1.0.9"
-PEER_CODE = """
-import sys, time
-from pymysqlreplication import BinLogStreamReader
-from pymysqlreplication.row_event import WriteRowsEvent
-port, name, wanted = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-stream = BinLogStreamReader(connection_settings=dict(host="127.0.0.1", port=port, user=sys.argv[4], passwd=sys.argv[5]),
-    server_id=99, is_mariadb=True, auto_position=name, only_events=[WriteRowsEvent], blocking=True)
-begun = rows = 0
-for event in stream:
-    begun = begun or time.perf_counter()
-    rows += len(event.rows)
-    if rows >= wanted:
-        break
-print(rows / (time.perf_counter() - begun))
-"""
+SIDES: dict[str, Callable[[], Side]] = {"mariadb": MariaDb, "postgresql": Postgres}
 
 Row = tuple[str, str]
 
@@ -68,14 +42,14 @@ class Bench:
     One run.
 
     Args:
+        side: The database.
         folder: Where everything goes.
         rows: Rows of each measurement.
     """
 
-    def __init__(self, folder: Path, rows: int) -> None:
+    def __init__(self, side: Side, folder: Path, rows: int) -> None:
+        self.side = side
         self.rows = rows
-        self.server = MariaDbServer.start_new({"innodb-buffer-pool-size": "1G", "max-binlog-size": "1G"})
-        self.server.sql(f"CREATE DATABASE shop; CREATE TABLE shop.orders ({TABLE});{FILL}")
         self.stack = Stack(folder, folder / "none", sync=SYNC)
         self.folder = folder
         self.filled = 0
@@ -89,13 +63,12 @@ class Bench:
         """
         Add `rows` rows, each in a transaction of its own.
         """
-        self.server.sql(f"CALL shop.fill({self.filled}, {self.rows})")
+        self.side.fill(self.filled, self.rows)
         self.filled += self.rows
 
     def configure(self, pusher: dict[str, Any]) -> None:
         source = {
-            "driver": "mysql",
-            "uri": self.server.uri("shop"),
+            **self.side.source(),
             "credential": {"user": USER, "passwd": PASSWORD},
             "disabled": False,
         }
@@ -186,23 +159,20 @@ class Bench:
         Measure commit to visible in a query of Fusion while rows come at a steady rate.
         """
         stop = threading.Event()
-        connection = pymysql.connect(
-            host="127.0.0.1", port=self.server.port, user=USER, password=PASSWORD, autocommit=True
-        )
-        other = pymysql.connect(host="127.0.0.1", port=self.server.port, user=USER, password=PASSWORD, autocommit=True)
+        connection, other = self.side.connect(), self.side.connect()
 
         def write() -> None:
             at, due = 10**9, time.perf_counter()
             with connection.cursor() as cursor:
                 while not stop.is_set():
-                    cursor.execute(f"INSERT INTO shop.orders VALUES ({at}, 'x', 1, NOW(), 'y')")
+                    cursor.execute(f"INSERT INTO orders VALUES ({at}, 'x', 1, NOW(), 'y')")
                     at, due = at + 1, due + 1 / per_second
                     time.sleep(max(0.0, due - time.perf_counter()))
 
         writer = threading.Thread(target=write)
         writer.start()
         client = measure.Client(self.stack.fusion.port, self.stack.key)
-        path = f"/views/tables/{SYNC}/shop/orders/row"
+        path = f"/views/tables/{SYNC}/{self.side.schema}/orders/row"
         taken = []
         end, at = time.perf_counter() + seconds, 2 * 10**9
         with other.cursor() as cursor:
@@ -210,7 +180,7 @@ class Bench:
                 at += 1
 
                 def make(number: int = at) -> None:
-                    cursor.execute(f"INSERT INTO shop.orders VALUES ({number}, 'probe', 1, NOW(), 'y')")
+                    cursor.execute(f"INSERT INTO orders VALUES ({number}, 'probe', 1, NOW(), 'y')")
 
                 def seen(number: int = at) -> bool:
                     try:
@@ -229,51 +199,12 @@ class Bench:
             f"{p50:.1f} / {p99:.1f} ms",
         )
 
-    def peers(self) -> None:
-        """
-        Others that read the same log and table.
-        """
-        position = self.server.sql("SELECT @@gtid_current_pos").strip()
-        offset = self.server.sql("SHOW MASTER STATUS").split("\t")
-        self.fill()
-        begun = time.perf_counter()
-        subprocess.run(
-            [
-                find_binary("mariadb-binlog"),
-                "--no-defaults",
-                f"--start-position={offset[1]}",
-                str(self.server.data / offset[0]),
-            ],
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        self.row(
-            "peer: mariadb-binlog, as text to /dev/null", f"{self.rows / (time.perf_counter() - begun):,.0f} rows/s"
-        )
-        with tempfile.TemporaryDirectory() as name:
-            python = Path(name) / "venv/bin/python"
-            subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", PEER], check=True)
-            count = min(self.rows, 50_000)
-            command = [str(python), "-c", PEER_CODE, str(self.server.port), position, str(count), USER, PASSWORD]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-            figure = (
-                f"{float(done.stdout):,.0f} rows/s" if done.returncode == 0 else f"failed: {done.stderr.strip()[-100:]}"
-            )
-            self.row(f"peer: {PEER}, stream", figure)
-        connection = pymysql.connect(host="127.0.0.1", port=self.server.port, user=USER, password=PASSWORD)
-        begun = time.perf_counter()
-        with connection.cursor(pymysql.cursors.SSCursor) as cursor:
-            cursor.execute("SELECT * FROM shop.orders")
-            count = sum(1 for _ in cursor)
-        self.row("peer: PyMySQL, SSCursor over the whole table", f"{count / (time.perf_counter() - begun):,.0f} rows/s")
-
     def close(self) -> None:
         """
         End everything.
         """
         self.stack.close()
-        self.server.close()
+        self.side.server.close()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -286,26 +217,30 @@ def main(argv: list[str] | None = None) -> int:
         "--latency", type=float, default=15, help="seconds of the latency's measurement (default %(default)s)"
     )
     parser.add_argument("--write", action="store_true", help="write the table to benchmarks/RESULTS.md")
+    parser.add_argument(
+        "--server", choices=sorted(SIDES), default="mariadb", help="which database (default %(default)s)"
+    )
+    parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     given = parser.parse_args(argv)
     said = report.facts()
     with tempfile.TemporaryDirectory(prefix="fustor-bench-") as name:
-        bench = Bench(Path(name), given.rows)
+        side = SIDES[given.server]()
+        bench = Bench(side, Path(name), given.rows)
         try:
-            said.append(
-                f"Server: {bench.server.sql('SELECT VERSION()').strip()}, row images and metadata FULL, sync_binlog 0."
-            )
+            said.append(side.facts())
             bench.fill()
             bench.counting()
             bench.to_fusion()
             bench.latency(given.latency)
             bench.stack.close()
-            bench.peers()
+            if not given.no_peers:
+                side.peers(bench.filled, given.rows, bench.row)
         finally:
             bench.close()
-    text = report.table(f"MariaDB, {given.rows:,} rows for each measurement", said, bench.results)
+    text = report.table(f"{side.name}, {given.rows:,} rows for each measurement", said, bench.results)
     print(text)
     if given.write:
-        report.write("db", text)
+        report.write(side.section, text)
     return 0
 
 
