@@ -241,3 +241,18 @@ async def test_the_driver_hears_what_no_sync_needs_any_more() -> None:
     second.acknowledge(10)
     assert driver.acknowledged[-1] == 9
     await bus.close()
+
+
+async def test_no_more_is_taken_than_asked_for(until: Any) -> None:
+    bus = EventBus("src", CONFIG, Fed, BusSettings())
+    subscription = bus.subscribe(-1, lambda: None)
+    source = subscription.driver
+    assert isinstance(source, Fed)
+    for n in range(20):
+        source.events.put(InsertEvent("s", "t", [{"id": n, "text": "x" * 1000}], index=n, key=["id"]))
+    await until(lambda: subscription.waiting()[0] == 21)
+    assert isinstance(subscription.take(1)[0], StreamOpened)
+    assert len(subscription.take(100, 1)) == 1, "one always"
+    assert 2 <= len(subscription.take(100, 3000)) <= 4
+    assert len(subscription.take(5)) == 5
+    await bus.close()

@@ -13,6 +13,7 @@ Rule 5 (bounded memory) and rule 7 (one source, one reader) live here.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import threading
 from collections import deque
@@ -184,14 +185,15 @@ class Subscription:
         """
         self._first.extend(items)
 
-    def take(self, count: int) -> list[Item]:
+    def take(self, count: int, size: int | None = None) -> list[Item]:
         """
-        Take up to `count` items; an empty list means that `wake` will be called when there are some.
+        Take up to `count` items, or fewer that weigh about `size` bytes; an empty list means that `wake` will be called when
+        there are some.
         """
         if self._first:
             first, self._first = self._first, []
             return first
-        return self.reader.take(self, count)
+        return self.reader.take(self, count, size)
 
     def waiting(self) -> tuple[int, int]:
         """
@@ -415,9 +417,9 @@ class Reader:
             return first is self.opened and not first.lost and 0 <= self._asked <= position
         return first.index <= position
 
-    def take(self, subscriber: Subscription, count: int) -> list[Item]:
+    def take(self, subscriber: Subscription, count: int, size: int | None = None) -> list[Item]:
         """
-        Take the next items of a subscriber.
+        Take the next items of a subscriber: at least one, where there is one.
         """
         with self._lock:
             backlog = subscriber.backlog
@@ -429,8 +431,13 @@ class Reader:
                 backlog = None
                 start = subscriber.cursor - self.base
                 end = min(start + count, len(self._items))
-                items = self._items
-                taken = [items[at][0] for at in range(start, end)]
+                taken = []
+                weight = 0
+                for item, item_size in itertools.islice(self._items, start, end):
+                    taken.append(item)
+                    weight += item_size
+                    if size is not None and weight >= size:
+                        break
                 subscriber.cursor += len(taken)
             if not taken:
                 subscriber.asleep = True

@@ -17,9 +17,10 @@ from typing import Any
 from fustor_agent.sync.keys import TableId, is_partial, key_shape, row_dicts, row_keys, table_of
 from fustor_core.models.event import EventBase, Row
 
-Touch = tuple[int, dict[str, Any] | None]
+Touches = int | tuple[int, list[tuple[int, dict[str, Any]]]]
 """
-Index, and the columns that a partial update carried (None: a whole row or a delete).
+What touched a key: index of the newest whole row or delete (-1 = none), and the partial updates after it: index and columns. Just
+the index when there are none, which is nearly always: a long snapshot remembers very many.
 """
 
 
@@ -51,9 +52,10 @@ class TouchedLog:
         self.floor = -1
         self.recording = False
         self._limit = limit
-        self._tables: dict[TableId, dict[Hashable, list[Touch]]] = {}
+        self._tables: dict[TableId, dict[Hashable, Touches]] = {}
         self._shapes: dict[TableId, set[tuple[str, ...]]] = {}
         self._count = 0
+        self._newest = -1
 
     def start(self, last_seen: int) -> None:
         """
@@ -76,6 +78,7 @@ class TouchedLog:
         self._tables.clear()
         self._shapes.clear()
         self._count = 0
+        self._newest = -1
         self.floor = floor
 
     def raise_floor(self, floor: int) -> None:
@@ -93,14 +96,29 @@ class TouchedLog:
         table = table_of(event)
         touched = self._tables.setdefault(table, {})
         self._shapes.setdefault(table, set()).add(key_shape(event))
+        before = len(touched)
         if is_partial(event):
             for key, row in zip(row_keys(event), row_dicts(event), strict=True):
-                touched.setdefault(key, []).append((event.index, row))
+                touches = touched.get(key, -1)
+                if isinstance(touches, int):
+                    touches = touched[key] = (touches, [])
+                touches[1].append((event.index, row))
+            self._count += len(event.rows)
+            self._newest = max(self._newest, event.index)
+        elif event.index >= self._newest:
+            # What came before a whole row never matters again.
+            self._newest = event.index
+            touched.update(dict.fromkeys(row_keys(event), event.index))
+            self._count += len(touched) - before
         else:
-            touch: Touch = (event.index, None)
+            # Repeated after the stream was opened again: what is remembered may be newer.
             for key in row_keys(event):
-                touched.setdefault(key, []).append(touch)
-        self._count += len(event.rows)
+                touches = touched.get(key, -1)
+                if isinstance(touches, int):
+                    touched[key] = max(touches, event.index)
+                else:
+                    touched[key] = (max(touches[0], event.index), touches[1])
+            self._count += len(touched) - before
 
     @property
     def is_full(self) -> bool:
@@ -115,12 +133,18 @@ class TouchedLog:
         """
         count = 0
         for table, touched in list(self._tables.items()):
-            kept: dict[Hashable, list[Touch]] = {}
+            kept: dict[Hashable, Touches] = {}
             for key, touches in touched.items():
-                newer = [touch for touch in touches if touch[0] > oldest_low]
-                if newer:
-                    kept[key] = newer
-                    count += len(newer)
+                if isinstance(touches, int):
+                    if touches > oldest_low:
+                        kept[key] = touches
+                        count += 1
+                    continue
+                whole, partial = touches
+                newer = [one for one in partial if one[0] > oldest_low]
+                if newer or whole > oldest_low:
+                    kept[key] = (whole, newer) if newer else whole
+                    count += 1 + len(newer)
             self._tables[table] = kept
         self._count = count
         self.floor = max(self.floor, oldest_low)
@@ -143,18 +167,20 @@ class TouchedLog:
         dropped = 0
         dicts: list[dict[str, Any]] | None = None
         for at, key in enumerate(row_keys(part)):
-            touches = touched.get(key)
-            newer = [touch for touch in touches if touch[0] > low] if touches else None
+            touches = touched.get(key, -1)
+            whole, partial = (touches, ()) if isinstance(touches, int) else touches
+            if whole > low:
+                dropped += 1
+                continue
+            newer = [columns for index, columns in partial if index > low]
             if not newer:
                 untouched.append(rows[at])
-            elif any(columns is None for _, columns in newer):
-                dropped += 1
-            else:
-                dicts = dicts or row_dicts(part)
-                row = dicts[at]
-                for _, columns in newer:
-                    row.update(columns or {})
-                merged.append(row)
+                continue
+            dicts = dicts or row_dicts(part)
+            row = dicts[at]
+            for columns in newer:
+                row.update(columns)
+            merged.append(row)
         return Reconciled(untouched, merged, dropped)
 
     def _reconcile_by_overlap(self, part: EventBase, low: int) -> Reconciled:

@@ -317,7 +317,10 @@ class SyncRuntime:
             return True
         if not engine.wants_live:
             return False
-        items = subscription.take(min(2000, self.settings.queue_events - engine.queue_events))
+        settings = self.settings
+        items = subscription.take(
+            min(2000, settings.queue_events - engine.queue_events), settings.queue_bytes - engine.queue_bytes
+        )
         for item in items:
             if isinstance(item, StreamOpened):
                 engine.stream_opened(lost=item.lost, incarnation=item.incarnation)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-_LOOK_EVERY: Final = 65_536
+_LOOK_EVERY: Final = 16_384
 _HALF: Final = 1 << 31
 
 
