@@ -42,7 +42,7 @@ class SyncSettings:
     live_in_flight: int = 4
     snapshot_in_flight: int = 3
     queue_events: int = 20_000
-    queue_bytes: int = 2 << 20
+    queue_bytes: int = 4 << 20
     held_chunks: int = 6
     held_bytes: int = 12 << 20
     chunk_rows: int = 2000
@@ -74,7 +74,7 @@ class BusSettings:
         backoff_first_s: First wait after the stream broke; doubles up to `retry_delay_sec` of the source.
     """
 
-    ring_bytes: int = 2 << 20
+    ring_bytes: int = 8 << 20
     ring_events: int = 20_000
     backlog_keys: int = 100_000
     dirty_scopes: int = 1_000
