@@ -1,20 +1,24 @@
 """
 Random transactions, schema changes and truncates on real servers, snapshots all along, and kill -9 of the server, the agent and
-Fusion: at the end Fusion has what the server has, row for row.
+the consumer: at the end the consumer has what the server has, row for row. The consumer is Fusion, or the one of the guide, which
+only upserts and deletes by key, in the order of arrival.
 
-`FUSTOR_TORTURE_SEEDS` says how many seeds (default 2), `FUSTOR_TORTURE_SECONDS` how long each works (default 12), `FUSTOR_TORTURE_FIRST_SEED` where to
+`FUSTOR_TORTURE_SEEDS` says how many seeds (default 1), `FUSTOR_TORTURE_SECONDS` how long each works (default 8), `FUSTOR_TORTURE_FIRST_SEED` where to
 begin: a failure names its seed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +26,7 @@ import httpx
 import pytest
 import yaml
 from harness.databases import MariaDbWork, PostgresWork, Rows, Work, Writer, comparable
+from harness.guide_consumer import Consumer
 from harness.stack import Stack, wait_for
 
 from fustor_core.testing.private_server import PASSWORD, USER
@@ -29,8 +34,8 @@ from fustor_core.testing.private_server import PASSWORD, USER
 pytestmark = [pytest.mark.timeout(900), pytest.mark.torture]
 
 FIRST = int(os.environ.get("FUSTOR_TORTURE_FIRST_SEED", "1"))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("FUSTOR_TORTURE_SEEDS", "2")))
-SECONDS = float(os.environ.get("FUSTOR_TORTURE_SECONDS", "12"))
+SEEDS = range(FIRST, FIRST + int(os.environ.get("FUSTOR_TORTURE_SEEDS", "1")))
+SECONDS = float(os.environ.get("FUSTOR_TORTURE_SECONDS", "8"))
 CALM_TIMEOUT_S = 40.0
 
 
@@ -41,30 +46,148 @@ def work(request: pytest.FixtureRequest) -> Iterator[Work]:
     made.server.close()
 
 
-def configure(stack: Stack, work: Work) -> None:
+class FusionSink:
+    """
+    Fusion, settling by index.
+    """
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self._stack = stack
+
+    def start(self) -> dict[str, Any]:
+        """
+        Start it; return the pusher's configuration.
+        """
+        stack = self._stack
+        stack.registry.start()
+        stack.key = stack.provision("rows")
+        stack.fusion.start()
+        return {"driver": "fusion", "endpoint": stack.fusion.url, "credential": {"key": stack.key}}
+
+    def kill(self) -> None:
+        """
+        Kill it and start it again.
+        """
+        self._stack.fusion.kill()
+        self._stack.fusion.start(wait=False)
+
+    def wait_ready(self) -> None:
+        """
+        Wait until it answers.
+        """
+        self._stack.fusion.wait_ready()
+
+    def one_more_snapshot(self) -> None:
+        """
+        Take a snapshot to its end.
+        """
+        self._stack.one_more_snapshot(CALM_TIMEOUT_S)
+
+    def held(self, work: Work) -> dict[str, Rows]:
+        """
+        Return the rows it holds.
+        """
+        stack, found = self._stack, {}
+        there = {table["table"] for table in stack.fusion_get("/views/tables")["rows"]}
+        for table in work.tables:
+            rows: list[dict[str, Any]] = []
+            cursor: str | None = None
+            while table in there:
+                more = {"cursor": cursor} if cursor else {}
+                path = f"/views/tables/{stack.sync}/{quote(work.schema)}/{table}/rows"
+                page = stack.fusion_get(path, limit=5000, **more)
+                rows += page["rows"]
+                cursor = page["next"]
+                if cursor is None:
+                    break
+            found[table] = Counter(map(comparable, rows))
+        return found
+
+
+class UpsertSink:
+    """
+    The guide's consumer: no versions, the order of arrival is all it has.
+    """
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self._stack = stack
+        folder = folder / "consumer"
+        folder.mkdir()
+        self._consumer = Consumer(folder)
+
+    def start(self) -> dict[str, Any]:
+        """
+        Start it; return the pusher's configuration.
+        """
+        self._consumer.start()
+        return {"driver": "openapi", "endpoint": self._consumer.url}
+
+    def kill(self) -> None:
+        """
+        Kill it and start it again.
+        """
+        self._consumer.kill()
+        self._consumer.start()
+
+    def wait_ready(self) -> None:
+        """
+        It answers since `kill` has returned.
+        """
+
+    def one_more_snapshot(self) -> None:
+        """
+        Take a snapshot to its end.
+        """
+        stack = self._stack
+        wait_for("no snapshot is under way", lambda: not stack.sync_status().get("snapshot"), timeout_s=CALM_TIMEOUT_S)
+        wait_for("one more is accepted", stack.ask_snapshot, timeout_s=CALM_TIMEOUT_S)
+        wait_for("it ends", lambda: not stack.sync_status().get("snapshot"), timeout_s=CALM_TIMEOUT_S)
+
+    def held(self, work: Work) -> dict[str, Rows]:
+        """
+        Return the rows it holds.
+        """
+        found: dict[str, Rows] = {table: Counter() for table in work.tables}
+        with sqlite3.connect(self._consumer.folder / "received.db") as store:
+            for table, doc in store.execute("SELECT name, doc FROM row"):
+                if table in found:
+                    found[table][comparable(json.loads(doc))] += 1
+        return found
+
+    def close(self) -> None:
+        """
+        End it.
+        """
+        self._consumer.kill()
+
+
+@pytest.fixture(params=[FusionSink, UpsertSink], ids=["fusion", "upsert"])
+def make_sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Stack], FusionSink | UpsertSink]]:
+    made: list[FusionSink | UpsertSink] = []
+
+    def make(stack: Stack) -> FusionSink | UpsertSink:
+        made.append(request.param(stack, tmp_path))
+        return made[0]
+
+    yield make
+    for sink in made:
+        if isinstance(sink, UpsertSink):
+            sink.close()
+
+
+def configure(stack: Stack, work: Work, pusher: dict[str, Any]) -> None:
+    patient = {"max_retries": 0, "retry_delay_sec": 1, "disabled": False}
     config = {
         "sources": {
             "db": {
                 **work.source(),
+                **patient,
                 "credential": {"user": USER, "passwd": PASSWORD},
-                "max_retries": 0,
-                "retry_delay_sec": 1,
-                "disabled": False,
                 "driver_params": {"rows_at_once": 200},
             }
         },
-        "pushers": {
-            "fusion": {
-                "driver": "fusion",
-                "endpoint": stack.fusion.url,
-                "credential": {"key": stack.key},
-                "batch_size": 50,
-                "max_retries": 0,
-                "retry_delay_sec": 1,
-                "disabled": False,
-            }
-        },
-        "syncs": {stack.sync: {"source": "db", "pusher": "fusion", "disabled": False}},
+        "pushers": {"to": {**pusher, **patient, "batch_size": 50}},
+        "syncs": {stack.sync: {"source": "db", "pusher": "to", "disabled": False}},
     }
     stack.agent.folder.mkdir(parents=True, exist_ok=True)
     (stack.agent.folder / "agent-config.yaml").write_text(yaml.safe_dump(config))
@@ -74,26 +197,12 @@ def truth(work: Work) -> dict[str, Rows]:
     return {table: work.read(table) for table in work.tables}
 
 
-def held(stack: Stack, work: Work) -> dict[str, Rows]:
-    found = {}
-    there = {table["table"] for table in stack.fusion_get("/views/tables")["rows"]}
-    for table in work.tables:
-        rows: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while table in there:
-            more = {"cursor": cursor} if cursor else {}
-            page = stack.fusion_get(f"/views/tables/{stack.sync}/{quote(work.schema)}/{table}/rows", limit=5000, **more)
-            rows += page["rows"]
-            cursor = page["next"]
-            if cursor is None:
-                break
-        found[table] = Counter(map(comparable, rows))
-    return found
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_rows_are_right_after_random_work_and_kills(
-    make_stack: Callable[..., Stack], work: Work, seed: int
+    make_stack: Callable[..., Stack],
+    make_sink: Callable[[Stack], FusionSink | UpsertSink],
+    work: Work,
+    seed: int,
 ) -> None:
     """
     Nothing is lost, nothing is left over, nothing comes twice.
@@ -101,10 +210,8 @@ def test_the_rows_are_right_after_random_work_and_kills(
     chance = random.Random(seed)
     work.prepare()
     stack = make_stack()
-    stack.registry.start()
-    stack.key = stack.provision("rows")
-    stack.fusion.start()
-    configure(stack, work)
+    sink = make_sink(stack)
+    configure(stack, work, sink.start())
     stack.agent.start()
     stop = threading.Event()
     writers = [Writer(work, seed * 100 + n, stop) for n in range(3)]
@@ -119,27 +226,28 @@ def test_the_rows_are_right_after_random_work_and_kills(
             with contextlib.suppress(httpx.TransportError, AssertionError):
                 stack.ask_snapshot()
             time.sleep(0.05)
-        victim = chance.choice(("agent", "fusion", "server"))
+        victim = chance.choice(("agent", "consumer", "server"))
         kills[victim] += 1
         if victim == "server":
             work.server.kill()
             work.server.start()
+        elif victim == "agent":
+            stack.agent.kill()
+            stack.agent.start(wait=False)
         else:
-            service = stack.agent if victim == "agent" else stack.fusion
-            service.kill()
-            service.start(wait=False)
+            sink.kill()
     stop.set()
     for writer in writers:
         writer.join(30)
         assert not writer.is_alive()
         assert writer.error is None
-    for service in stack.services:
-        service.wait_ready()
+    stack.agent.wait_ready()
+    sink.wait_ready()
     print(f"seed {seed}: {sum(writer.done for writer in writers)} transactions, killed {dict(kills)}")
     wanted = truth(work)
 
     def differences() -> str:
-        have = held(stack, work)
+        have = sink.held(work)
         lines = [
             f"{table}: missing {list((wanted[table] - have[table]).items())[:5]}, extra {list((have[table] - wanted[table]).items())[:5]}"
             for table in work.tables
@@ -148,11 +256,11 @@ def test_the_rows_are_right_after_random_work_and_kills(
         return "\n".join([*lines, str(stack.sync_status()), stack.tails()])
 
     wait_for(
-        "Fusion has the server's rows",
-        lambda: held(stack, work) == wanted,
+        "the consumer has the server's rows",
+        lambda: sink.held(work) == wanted,
         timeout_s=CALM_TIMEOUT_S,
         every_s=0.3,
         on_timeout=differences,
     )
-    stack.one_more_snapshot(CALM_TIMEOUT_S)
-    assert held(stack, work) == wanted, differences()
+    sink.one_more_snapshot()
+    assert sink.held(work) == wanted, differences()

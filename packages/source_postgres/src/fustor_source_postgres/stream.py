@@ -32,7 +32,7 @@ from fustor_source_postgres.visibility import UNDER_WAY, Passed, TransactionSnap
 
 _DOING: Final = "reading changes"
 _ROWS_AT_ONCE: Final = 1000
-_EVENTS_AHEAD: Final = 8
+_EVENTS_AHEAD: Final = 16
 _WAIT_S: Final = 0.2
 _MARK_EVERY_S: Final = 0.5
 _STATUS_EVERY_S: Final = 3.0
