@@ -20,6 +20,7 @@ from typing import Any
 from zlib import crc32
 
 from fustor_core.errors import ConfigError, ConnectionLost, RowsUntold
+from fustor_core.gathering import RowGatherer
 from fustor_core.models.event import EventBase, EventType, progress_mark
 from fustor_core.selection import Selection
 from fustor_source_mysql.connection import LARGEST_PACKET, Packets
@@ -106,12 +107,7 @@ class BinlogStream(Iterator[EventBase]):
         """
         MySQL's transactions passed so far: the last number of each server.
         """
-        self._kind = EventType.INSERT
-        self._source: RowsOf | None = None
-        self._fields: tuple[str, ...] = ()
-        self._rows: list[Any] = []
-        self._index = -1
-        self._ts: float | None = None
+        self._gathered = RowGatherer(self._out, _ROWS_AT_ONCE)
         self.events = 0
         self.closed = False
         self._packets = self._open(log, start, server_id)
@@ -150,8 +146,8 @@ class BinlogStream(Iterator[EventBase]):
             try:
                 self._work()
             except BaseException as exc:
-                if isinstance(exc, Exception) and (self._rows or out):
-                    self._flush()  # what was read before is right
+                if isinstance(exc, Exception) and (self._gathered.rows or out):
+                    self._gathered.flush()  # what was read before is right
                     self._failure = exc
                     continue
                 self.close()
@@ -181,7 +177,7 @@ class BinlogStream(Iterator[EventBase]):
                 take(payload, 0, len(payload))
                 continue
             if packets.is_waiting():
-                self._flush()
+                self._gathered.flush()
                 self._mark()
             if out or packets.fill(_WAIT_S) or self._stop.is_set():
                 return
@@ -196,7 +192,7 @@ class BinlogStream(Iterator[EventBase]):
 
     def _mark_now_and_then(self) -> None:
         # While the log is full of what nobody wants, the checkpoint moves all the same.
-        if not self._rows and time.monotonic() > self._marked_at + _MARK_EVERY_S:
+        if not self._gathered.rows and time.monotonic() > self._marked_at + _MARK_EVERY_S:
             self._mark()
 
     # Events of the log
@@ -405,38 +401,8 @@ class BinlogStream(Iterator[EventBase]):
         self._add(EventType.UPDATE, source, key + changed, partial, timestamp)
 
     def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], rows: list[Any], timestamp: int) -> None:
-        if (
-            self._rows
-            and kind is self._kind
-            and source is self._source
-            and fields == self._fields
-            and len(self._rows) < _ROWS_AT_ONCE
-        ):
-            self._rows += rows
-        else:
-            self._flush()
-            self._kind, self._source, self._fields, self._rows = kind, source, fields, rows
         # Invariant: more than what was committed before, less than the end of its own transaction.
-        self._index = inside(*self._boundary)
-        self._ts = float(timestamp)
-
-    def _flush(self) -> None:
-        rows, source = self._rows, self._source
-        if not rows or source is None:
-            return
-        self._rows = []
-        event = EventBase(
-            self._kind,
-            source.schema,
-            source.table,
-            rows,
-            self._fields,
-            self._index,
-            key=source.key,
-            ts=self._ts,
-            columns=None if self._kind is EventType.DELETE else source.columns,
-        )
-        self._out.append(event)
+        self._gathered.add(kind, source, fields, rows, inside(*self._boundary), float(timestamp))
 
     def close(self) -> None:
         """

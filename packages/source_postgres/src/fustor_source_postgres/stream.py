@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from fustor_core.errors import ConnectionLost, RowsUntold
+from fustor_core.gathering import RowGatherer
 from fustor_core.models.event import EventBase, EventType, progress_mark
 from fustor_core.selection import Selection
 from fustor_source_postgres import decoder as d
@@ -97,14 +98,9 @@ class ReplicationStream(Iterator[EventBase]):
         self._marked = -1
         self._marked_at = 0.0
         self._failure: Exception | None = None
-        self._kind = EventType.INSERT
-        self._source: RowsOf | None = None
-        self._fields: tuple[str, ...] = ()
-        self._rows: list[Any] = []
-        self._index = -1
+        self._gathered = RowGatherer(self._out, _ROWS_AT_ONCE)
         self._commit = start
         self._ts: float | None = None
-        self._event_ts: float | None = None
         self._acknowledged = 0
         self._status_at = time.monotonic()
         self._asked_at = 0.0
@@ -207,8 +203,8 @@ class ReplicationStream(Iterator[EventBase]):
                 with self._using:
                     self._work()
             except BaseException as exc:
-                if isinstance(exc, Exception) and (self._rows or out):
-                    self._flush()  # what was read before is right
+                if isinstance(exc, Exception) and (self._gathered.rows or out):
+                    self._gathered.flush()  # what was read before is right
                     self._failure = exc
                     continue
                 self.close()
@@ -238,7 +234,7 @@ class ReplicationStream(Iterator[EventBase]):
                 continue
             if self._untold is not None:
                 raise RowsUntold(self._untold, self.passed.boundary)
-            self._flush()
+            self._gathered.flush()
             if self._unfilled and time.monotonic() > self._fill_at:
                 self._fill()
             self._mark()
@@ -264,14 +260,14 @@ class ReplicationStream(Iterator[EventBase]):
 
     def _mark(self) -> None:
         boundary = self.passed.boundary
-        if boundary > self._marked and boundary >= self._index:
+        if boundary > self._marked and boundary >= self._gathered.index:
             self._marked = boundary
             self._marked_at = time.monotonic()
             self._out.append(progress_mark(boundary))
 
     def _mark_now_and_then(self) -> None:
         # While the log is full of what nobody wants, the checkpoint moves all the same.
-        if not self._rows and time.monotonic() > self._marked_at + _MARK_EVERY_S:
+        if not self._gathered.rows and time.monotonic() > self._marked_at + _MARK_EVERY_S:
             self._mark()
 
     # What is said to the server
@@ -344,7 +340,7 @@ class ReplicationStream(Iterator[EventBase]):
             self._on_keyless(relation.schema, relation.table)
             self._relations[relation.oid] = None
             return
-        self._flush()
+        self._gathered.flush()
         self._relations[relation.oid] = source
 
     def _take_truncate(self, b: bytes) -> None:
@@ -362,16 +358,17 @@ class ReplicationStream(Iterator[EventBase]):
             return
         row, _ = source.read(b, _BODY + 6)
         # The usual case by hand: one more row of the event that grows.
+        gathered = self._gathered
         if (
-            source is self._source
-            and self._kind is EventType.INSERT
-            and 0 < len(self._rows) < _ROWS_AT_ONCE
-            and self._fields is source.fields
+            source is gathered.source
+            and gathered.kind is EventType.INSERT
+            and 0 < len(gathered.rows) < _ROWS_AT_ONCE
+            and gathered.fields is source.fields
             and not self._unfilled
         ):
-            self._rows.append(row)
-            self._index = inside(self._commit)
-            self._event_ts = self._ts
+            gathered.rows.append(row)
+            gathered.index = inside(self._commit)
+            gathered.ts = self._ts
             return
         self._add(EventType.INSERT, source, source.fields, row)
 
@@ -464,9 +461,9 @@ class ReplicationStream(Iterator[EventBase]):
             if row is None:
                 continue
             self._unfilled.gone(place)
-            self._flush()
-            index = inside(max(self.passed.boundary, self._index & ~1))
-            self._index = index
+            self._gathered.flush()
+            index = inside(max(self.passed.boundary, self._gathered.index & ~1))
+            self._gathered.index = index
             columns = source.columns if source is not None else json_types(table.sent)
             self._out.append(
                 EventBase(
@@ -493,38 +490,8 @@ class ReplicationStream(Iterator[EventBase]):
     def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], row: tuple[Any, ...]) -> None:
         if self._unfilled:
             self._tell_unfilled(kind, source, fields, row)
-        if (
-            self._rows
-            and kind is self._kind
-            and source is self._source
-            and fields == self._fields
-            and len(self._rows) < _ROWS_AT_ONCE
-        ):
-            self._rows.append(row)
-        else:
-            self._flush()
-            self._kind, self._source, self._fields, self._rows = kind, source, fields, [row]
         # Invariant: more than what was committed before, less than the end of its own transaction.
-        self._index = inside(self._commit)
-        self._event_ts = self._ts
-
-    def _flush(self) -> None:
-        rows, source = self._rows, self._source
-        if not rows or source is None:
-            return
-        self._rows = []
-        event = EventBase(
-            self._kind,
-            source.schema,
-            source.table,
-            rows,
-            self._fields,
-            self._index,
-            key=source.key,
-            ts=self._event_ts,
-            columns=None if self._kind is EventType.DELETE else source.columns,
-        )
-        self._out.append(event)
+        self._gathered.add(kind, source, fields, [row], inside(self._commit), self._ts)
 
     def close(self) -> None:
         """
