@@ -358,19 +358,19 @@ class ReplicationStream(Iterator[EventBase]):
             return
         row, _ = source.read(b, _BODY + 6)
         # The usual case by hand: one more row of the event that grows.
-        gathered = self._gathered
+        gathered, fields = self._gathered, source.fields
         if (
-            source is gathered.source
+            gathered.source is source
             and gathered.kind is EventType.INSERT
             and 0 < len(gathered.rows) < _ROWS_AT_ONCE
-            and gathered.fields is source.fields
+            and gathered.fields is fields
             and not self._unfilled
         ):
             gathered.rows.append(row)
             gathered.index = inside(self._commit)
             gathered.ts = self._ts
             return
-        self._add(EventType.INSERT, source, source.fields, row)
+        self._add(EventType.INSERT, source, fields, row)
 
     def _take_delete(self, b: bytes) -> None:
         source = self._source_of(b)
