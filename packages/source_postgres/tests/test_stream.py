@@ -4,9 +4,12 @@ The message stream against a real server: order, positions, transactions, identi
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgres_bench import Database, Holding
@@ -604,6 +607,47 @@ def test_a_stream_that_is_not_walked_keeps_its_connection(own_server: PostgresSe
     while sum(len(event.rows) for event in seen) < 60_000:
         seen.append(next(iterator))
     database.close()
+
+
+def test_a_server_that_falls_silent_is_left(own_server: PostgresServer, tmp_path: Path) -> None:
+    """
+    A network or a server that takes everything in and answers nothing: stopped processes of the server stand in for it.
+    """
+    database = Database(own_server, tmp_path)
+    driver = database.driver(read_timeout_s=4)
+    stream = database.stream(driver)
+    settle(stream, driver)
+    ((pid,),) = database.run("SELECT active_pid FROM pg_replication_slots")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(AssertionError, match="nothing was heard for 4 s"):
+            stream.until(lambda: False)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    stream = database.stream(driver, last(stream))
+    assert not stream.lost
+    settle(stream, driver)
+    database.close()
+
+
+def test_the_own_publication_is_changed_only_when_the_tables_are_others(database: Database) -> None:
+    database.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT, g INT GENERATED ALWAYS AS (v) STORED)",
+        "CREATE TABLE u (id INT PRIMARY KEY, secret INT)",
+    )
+
+    def version() -> Any:
+        return database.run("SELECT xmin::text FROM pg_publication_rel ORDER BY prrelid")
+
+    versions = []
+    for params in ({}, {}, {"exclude_columns": ["*.secret"]}, {"exclude_columns": ["*.secret"]}, {"exclude": ["*.u"]}):
+        driver = database.driver(**params)
+        stream = database.stream(driver)
+        settle(stream, driver)
+        versions.append(version())
+        database.end(stream, driver)
+    assert versions[0] == versions[1] != versions[2] == versions[3] != versions[4]
+    assert [len(one) for one in versions] == [2, 2, 2, 2, 1]
 
 
 def test_a_plain_user_can_read_what_others_have_set_up(database: Database) -> None:

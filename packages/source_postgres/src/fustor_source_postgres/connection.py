@@ -80,6 +80,11 @@ class Server:
             "application_name": "fustor",
             "options": options,
             "gssencmode": "disable",
+            # A network that swallows everything is noticed within a minute, also while nothing is sent.
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 4,
+            "tcp_user_timeout": 60_000,
         }
         if secret is not None:
             given["password"] = secret.get_secret_value()
@@ -162,14 +167,14 @@ class Link:
             for r in range(result.ntuples)
         ]
 
-    def start_copy(self, sql: str, doing: str) -> None:
+    def start_copy(self, sql: str, doing: str, *, timeout_s: float | None = None) -> None:
         """
         Run a COPY or START_REPLICATION, whose data `next_data` then gives.
 
         Raises:
             FustorError: See `fustor_source_postgres.faults`.
         """
-        self._run(sql, doing, None)
+        self._run(sql, doing, timeout_s)
 
     def _run(self, sql: str, doing: str, timeout_s: float | None) -> Any:
         try:

@@ -8,14 +8,15 @@ the updates of a table without a replica identity would make the server refuse t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fustor_core.errors import ConfigError, PermissionMissing
 from fustor_source_postgres.control import Control
 from fustor_source_postgres.faults import INSUFFICIENT_PRIVILEGE
-from fustor_source_postgres.schema import FULL, Table, named, quoted
+from fustor_source_postgres.schema import FULL, Column, Table, named, quoted
 
 COMMON_NAME: Final = "fustor"
 _WITH_COLUMN_LISTS: Final = 150_000
@@ -28,12 +29,12 @@ class Publication:
 
     Attributes:
         is_own: The driver made it, and may change it.
-        tables: Schema and name of what it holds.
+        tables: Schema and name of what it holds, and the columns (None where the server is too old to choose columns).
     """
 
     name: str
     is_own: bool
-    tables: frozenset[tuple[str, str]]
+    tables: Mapping[tuple[str, str], frozenset[str] | None]
 
     def missing(self, tables: Sequence[Table]) -> list[Table]:
         """
@@ -48,8 +49,16 @@ def find(control: Control, name: str, *, is_own: bool) -> Publication | None:
     """
     if not control.query(f"SELECT 1 FROM pg_publication WHERE pubname = {quoted(name)}"):
         return None
-    rows = control.query(f"SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = {quoted(name)}")
-    return Publication(name, is_own, frozenset((str(schema), str(table)) for schema, table in rows))
+    # Names as an array of JSON: they may hold anything.
+    columns = "to_json(attnames)" if control.version >= _WITH_COLUMN_LISTS else "NULL"
+    rows = control.query(
+        f"SELECT schemaname, tablename, {columns} FROM pg_publication_tables WHERE pubname = {quoted(name)}"
+    )
+    tables = {
+        (str(schema), str(table)): None if names is None else frozenset(json.loads(names))
+        for schema, table, names in rows
+    }
+    return Publication(name, is_own, tables)
 
 
 def choose(control: Control, given: str | None, own: str) -> Publication | None:
@@ -82,6 +91,8 @@ def ensure(control: Control, given: str | None, own: str, tables: Sequence[Table
     if found is not None and not found.is_own:
         return found
     listed = _listed(tables, with_columns=control.version >= _WITH_COLUMN_LISTS)
+    if found is not None and _fits(found, tables):
+        return found
     if found is None:
         what = f" FOR TABLE {listed}" if listed else ""
         _change(control, own, tables, f"CREATE PUBLICATION {named(own)}{what} WITH (publish_via_partition_root = true)")
@@ -94,6 +105,24 @@ def ensure(control: Control, given: str | None, own: str, tables: Sequence[Table
     if made is None:
         raise ConfigError(f"the publication {own!r} went away while it was looked at", hint="start the sync again")
     return made
+
+
+def _fits(found: Publication, tables: Sequence[Table]) -> bool:
+    """
+    Tell whether a publication holds just these tables and columns.
+    """
+    wanted = {(table.schema, table.name): table for table in tables if table.why_not is None}
+    if set(wanted) != set(found.tables):
+        return False
+    return all(
+        columns is None or columns == {column.name for column in _published_columns(wanted[place])}
+        for place, columns in found.tables.items()
+    )
+
+
+def _published_columns(table: Table) -> Sequence[Column]:
+    everything = [column for column in table.columns if not column.is_generated]
+    return everything if table.identity == FULL else table.sent
 
 
 def _change(control: Control, name: str, tables: Sequence[Table], sql: str) -> None:
@@ -130,9 +159,9 @@ def _listed(tables: Sequence[Table], *, with_columns: bool) -> str:
 def _one(table: Table, *, with_columns: bool) -> str:
     only = "" if table.is_partitioned else "ONLY "
     name = named(table.schema, table.name)
-    has_unwanted = any(not (c.is_wanted or c.is_generated or c.name in table.key) for c in table.columns)
-    if with_columns and has_unwanted and table.identity != FULL:
-        return f"{only}{name} ({', '.join(named(column.name) for column in table.sent)})"
+    columns = _published_columns(table)
+    if with_columns and len(columns) < sum(not column.is_generated for column in table.columns):
+        return f"{only}{name} ({', '.join(named(column.name) for column in columns)})"
     return f"{only}{name}"
 
 

@@ -8,6 +8,7 @@ A slot is read by one connection at a time. A second reader in this process (a s
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from fustor_source_postgres.schema import quoted
 
 _PLUGIN: Final = "pgoutput"
 _LONGEST_MAKING_S: Final = 120.0
+_LONGEST_LEAVING_S: Final = 5.0
 
 _in_use: set[tuple[str, str]] = set()
 _in_use_lock: Final = threading.Lock()
@@ -110,15 +112,24 @@ def _open_transactions(control: Control) -> str:
 
 def drop(control: Control, name: str) -> None:
     """
-    Drop a slot that is not in use, if it is there.
+    Drop a slot, if it is there. Waits a little for a reader that is about to leave.
 
     Raises:
         ConnectionLost: Somebody reads it.
     """
-    control.query(
-        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {quoted(name)}",
-        f"dropping the replication slot {name!r}",
-    )
+    deadline = time.monotonic() + _LONGEST_LEAVING_S
+    while True:
+        try:
+            control.query(
+                f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {quoted(name)}",
+                f"dropping the replication slot {name!r}",
+            )
+        except ServerSaid as exc:
+            if not is_taken(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def copies(control: Control, name: str) -> list[str]:

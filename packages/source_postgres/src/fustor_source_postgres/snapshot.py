@@ -37,6 +37,7 @@ SELECT t.oid, format_type(t.oid, -1), coalesce((
 FROM pg_type t WHERE t.oid IN ({oids})
 """
 _LONGEST_BEHIND_S: Final = 10.0
+_LONGEST_SORTING_S: Final = 600.0
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
 RowReader = Callable[[str], tuple[Any, ...]]

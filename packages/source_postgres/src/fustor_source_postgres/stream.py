@@ -104,6 +104,7 @@ class ReplicationStream(Iterator[EventBase]):
         self._acknowledged = 0
         self._status_at = time.monotonic()
         self._asked_at = 0.0
+        self._heard_at = self._worked_at = time.monotonic()
         self._awaited = 0
         self._awaited_since = 0.0
         self._untold: str | None = None
@@ -213,6 +214,9 @@ class ReplicationStream(Iterator[EventBase]):
     def _work(self) -> None:
         link, out, take, next_data = self._link, self._out, self._take, self._link.next_data
         burst = 0
+        now = time.monotonic()
+        if now > self._worked_at + _STATUS_EVERY_S:
+            self._heard_at = now  # nobody listened
         while len(out) < _EVENTS_AHEAD:
             size, data = next_data(1)
             if size > 0:
@@ -230,6 +234,7 @@ class ReplicationStream(Iterator[EventBase]):
                 # The server sends each message by itself. Amid a backlog, waiting for many at once costs nothing and saves
                 # both sides most of the work; a few changes never wait.
                 burst = 0
+                self._heard_at = time.monotonic()
                 time.sleep(_GATHER_S)
                 continue
             if self._untold is not None:
@@ -241,9 +246,16 @@ class ReplicationStream(Iterator[EventBase]):
             if out:
                 return
             self._speak()
-            link.wait(self._patience(), _DOING)
+            heard = link.wait(self._patience(), _DOING) or burst > 0
+            now = self._worked_at = time.monotonic()
+            if heard:
+                self._heard_at = now
+            elif now > self._heard_at + self._control.server.read_timeout_s:
+                # It is asked for its place every few seconds.
+                raise link.lost(_DOING, f"nothing was heard for {self._control.server.read_timeout_s:g} s")
             self._drain_pipe()
             return
+        self._worked_at = time.monotonic()
         self._mark_now_and_then()
         if time.monotonic() > self._status_at + _STATUS_EVERY_S:
             self._send_status()
