@@ -16,10 +16,8 @@ What goes wrong between a pusher and Fusion, as the errors that tell the agent w
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 import aiohttp
@@ -36,6 +34,7 @@ from fustor_core.errors import (
     SessionConflict,
     SessionSuperseded,
 )
+from fustor_core.retry_after import retry_after
 
 Doing = Literal["open", "push", "session", "probe"]
 """
@@ -156,23 +155,6 @@ def not_fusion(url: str, what: str, *, doing: Doing) -> FustorError:
     return ConnectionLost(
         message, hint=f"a proxy between may be at fault; else {ENDPOINT_HINT}", context={"endpoint": url}
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """
-    Return how long `Retry-After` asks to wait, seconds; None when it does not say.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass  # an HTTP date, then
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _refused(said: str, told: FusionError, *, url: str, doing: Doing, more: dict[str, Any]) -> FustorError:

@@ -14,10 +14,8 @@ What goes wrong between a pusher and somebody's service, as the errors that tell
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 import httpx
@@ -34,6 +32,7 @@ from fustor_core.errors import (
     SessionConflict,
     SessionSuperseded,
 )
+from fustor_core.retry_after import retry_after
 
 Doing = Literal["discover", "open", "push", "session"]
 """
@@ -125,19 +124,6 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes, *, url: str,
     return ConnectionLost(
         f"{url} does not answer as expected: {said}", hint="a proxy between may be at fault", context=context
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """
-    Return how long `Retry-After` (RFC 9110, section 10.2.3) asks to wait, seconds; None when it does not say.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.replace(".", "", 1).isdecimal():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _rejected(body: bytes) -> dict[int, str]:
