@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.command import Command
-from harness.stack import wait_for
+from harness.stack import Stack, wait_for
 
 from fustor_core.testing.mariadb_server import MariaDbServer
 from fustor_core.testing.postgres_server import PostgresServer
+from fustor_core.testing.private_server import PASSWORD, USER
 
 
 @pytest.fixture
@@ -138,3 +139,26 @@ def test_postgresql_from_its_address_to_live_rows(fustor: Command, postgres: Pos
         "the server may forget its log though nothing changes",
         lambda: postgres.sql(f"SELECT confirmed_flush_lsn >= '{lsn}' FROM pg_replication_slots").split() == ["t"],
     )
+
+
+def test_a_source_that_is_deleted_leaves_nothing_at_the_server(
+    make_stack: Callable[..., Stack], postgres: PostgresServer
+) -> None:
+    """
+    Slot and publication of the driver's own go with the source, when its deletion is applied.
+    """
+    postgres.sql("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)")
+    stack = make_stack()
+    source = {"driver": "postgres", "uri": postgres.uri(), "credential": {"user": USER, "passwd": PASSWORD}}
+    stack.write_source_config(source, stack.fusion_pusher())
+    stack.agent.start()
+    wait_for("the rows are there", lambda: [t["rows"] for t in stack.fusion_get("/views/tables")["rows"]] == [10])
+    made = "SELECT slot_name FROM pg_replication_slots UNION SELECT pubname FROM pg_publication"
+    assert postgres.sql(made).split() == ["fustor_db"]
+    api = f"{stack.agent.url}/api/configs"
+    assert stack.http.delete(f"{api}/sources/db").status_code == 409, "a sync needs it"
+    for entry in (f"syncs/{stack.sync}", "sources/db"):
+        assert stack.http.delete(f"{api}/{entry}").status_code == 204
+    assert postgres.sql(made).split() == ["fustor_db"], "not before it is applied"
+    assert stack.http.post(f"{api}/apply").json()["applied"]["cleaned"] == ["db"]
+    assert postgres.sql(made).split() == []

@@ -24,7 +24,6 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-import yaml
 from harness.databases import MariaDbWork, PostgresWork, Rows, Work, Writer, comparable
 from harness.guide_consumer import Consumer
 from harness.stack import Stack, wait_for
@@ -58,11 +57,7 @@ class FusionSink:
         """
         Start it; return the pusher's configuration.
         """
-        stack = self._stack
-        stack.registry.start()
-        stack.key = stack.provision("rows")
-        stack.fusion.start()
-        return {"driver": "fusion", "endpoint": stack.fusion.url, "credential": {"key": stack.key}}
+        return self._stack.fusion_pusher()
 
     def kill(self) -> None:
         """
@@ -175,24 +170,6 @@ def make_sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
             sink.close()
 
 
-def configure(stack: Stack, work: Work, pusher: dict[str, Any]) -> None:
-    patient = {"max_retries": 0, "retry_delay_sec": 1, "disabled": False}
-    config = {
-        "sources": {
-            "db": {
-                **work.source(),
-                **patient,
-                "credential": {"user": USER, "passwd": PASSWORD},
-                "driver_params": {"rows_at_once": 200},
-            }
-        },
-        "pushers": {"to": {**pusher, **patient, "batch_size": 50}},
-        "syncs": {stack.sync: {"source": "db", "pusher": "to", "disabled": False}},
-    }
-    stack.agent.folder.mkdir(parents=True, exist_ok=True)
-    (stack.agent.folder / "agent-config.yaml").write_text(yaml.safe_dump(config))
-
-
 def truth(work: Work) -> dict[str, Rows]:
     return {table: work.read(table) for table in work.tables}
 
@@ -211,7 +188,12 @@ def test_the_rows_are_right_after_random_work_and_kills(
     work.prepare()
     stack = make_stack()
     sink = make_sink(stack)
-    configure(stack, work, sink.start())
+    source = {
+        **work.source(),
+        "credential": {"user": USER, "passwd": PASSWORD},
+        "driver_params": {"rows_at_once": 200},
+    }
+    stack.write_source_config(source, {**sink.start(), "batch_size": 50})
     stack.agent.start()
     stop = threading.Event()
     writers = [Writer(work, seed * 100 + n, stop) for n in range(3)]

@@ -18,7 +18,6 @@ from urllib.parse import quote
 import psycopg
 import pymysql
 import pytest
-import yaml
 from harness.databases import Rows, comparable
 from harness.stack import Stack, wait_for
 
@@ -145,18 +144,8 @@ def test_fusion_has_what_the_server_has_after_a_workload(
     Snapshot after snapshot while the workload runs; then every table row for row.
     """
     stack = make_stack()
-    stack.registry.start()
-    stack.key = stack.provision("rows")
-    stack.fusion.start()
-    source = {**workload.source(), "credential": {"user": USER, "passwd": PASSWORD}, "disabled": False}
-    pusher = {"driver": "fusion", "endpoint": stack.fusion.url, "credential": {"key": stack.key}, "disabled": False}
-    config = {
-        "sources": {"db": source},
-        "pushers": {"to": {**pusher, "batch_size": 2000}},
-        "syncs": {stack.sync: {"source": "db", "pusher": "to", "disabled": False}},
-    }
-    stack.agent.folder.mkdir(parents=True, exist_ok=True)
-    (stack.agent.folder / "agent-config.yaml").write_text(yaml.safe_dump(config))
+    source = {**workload.source(), "credential": {"user": USER, "passwd": PASSWORD}}
+    stack.write_source_config(source, {**stack.fusion_pusher(), "batch_size": 2000})
     stack.agent.start()
     work = workload.work()
     try:

@@ -284,6 +284,28 @@ class Stack:
         }
         (folder / "agent-config.yaml").write_text(yaml.safe_dump(config))
 
+    def fusion_pusher(self) -> dict[str, Any]:
+        """
+        Start Registry and Fusion with a datastore; return the configuration of a pusher to it.
+        """
+        self.registry.start()
+        self.key = self.provision("rows")
+        self.fusion.start()
+        return {"driver": "fusion", "endpoint": self.fusion.url, "credential": {"key": self.key}}
+
+    def write_source_config(self, source: dict[str, Any], pusher: dict[str, Any]) -> None:
+        """
+        Write a configuration of one sync from any source to any pusher; both try again for ever.
+        """
+        patient = {"max_retries": 0, "retry_delay_sec": 1, "disabled": False}
+        config = {
+            "sources": {"db": {**patient, **source}},
+            "pushers": {"to": {**patient, **pusher}},
+            "syncs": {self.sync: {"source": "db", "pusher": "to", "disabled": False}},
+        }
+        self.agent.folder.mkdir(parents=True, exist_ok=True)
+        (self.agent.folder / "agent-config.yaml").write_text(yaml.safe_dump(config))
+
     def enable_sync(self) -> None:
         """
         Turn a sync that was configured as disabled on, through the API, as a console would.
