@@ -181,3 +181,39 @@ def test_names_of_slots_fit_the_server() -> None:
     assert own_name("Shop DB-1") == "fustor_shop_db_1"
     assert own_name("\u4e2d\u6587") == "fustor_source"
     assert len(own_name("x" * 100)) <= 58
+
+
+async def test_tls_is_used_and_the_certificate_checked(tmp_path: Path) -> None:
+    server = PostgresServer.start_new()
+    try:
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        for name in ("server", "other"):
+            server.run_program(
+                [*made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
+            )
+        server.stop()
+        here = server.base
+        server.settings |= {"ssl": "on", "ssl_cert_file": f"{here}/server.crt", "ssl_key_file": f"{here}/server.key"}
+        server.start()
+
+        async def check(**params: Any) -> tuple[bool, str]:
+            return await PostgresDriver.test_connection(uri=server.uri(), credential=ADMIN, driver_params=params)
+
+        assert (await check(tls="on"))[0]
+        assert (await check(tls="on", ca_file=f"{here}/server.crt"))[0]
+        assert (await check(tls="off"))[0]
+        well, said = await check(ca_file=f"{here}/other.crt")
+        assert not well and "certificate verify failed" in said and "`ca_file`" in said
+        well, said = await check(ca_file=f"{here}/none.crt")
+        assert not well and "none.crt" in said
+        database = Database(server, tmp_path)
+        driver = database.driver(tls="on", ca_file=f"{here}/server.crt")
+        stream = database.stream(driver)
+        settle(stream, driver)
+        used = database.run(
+            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'fustor'"
+        )
+        assert used and set(used) == {(True,)}, "the replication connection too"
+        database.close()
+    finally:
+        server.close()
