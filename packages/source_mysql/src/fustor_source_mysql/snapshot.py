@@ -9,7 +9,6 @@ the log and not yet visible.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from fustor_core.errors import ConfigError, ConnectionLost, DriverError
 from fustor_core.models.event import EventBase, InsertEvent
 from fustor_core.selection import Selection
+from fustor_core.table_token import read_token, write_token
 from fustor_source_mysql import values
 from fustor_source_mysql.connection import Packets, Server
 from fustor_source_mysql.control import Control
@@ -74,7 +74,7 @@ class Snapshot:
         self._at_once = max(self._batch, rows_at_once)
         self._names = None if tables is None else set(tables)
         self._where = where
-        self._token: dict[str, Any] | None = _read_token(token)
+        self._token = read_token(token)
         self._required = required
         self._on_keyless = on_keyless
 
@@ -86,7 +86,8 @@ class Snapshot:
             FustorError: See `fustor_source_mysql.faults`.
         """
         tables = [t for t in Catalog(self._control.query, self._wanted).tables() if self._is_asked(t)]
-        after = None if self._token is None else (self._token["schema"], self._token["table"])
+        token = self._token
+        after = None if token is None else token.place
         for table in tables:
             place = (table.schema, table.name)
             if self._stop.is_set():
@@ -96,7 +97,7 @@ class Snapshot:
             if not table.key:
                 self._on_keyless(table.schema, table.name)
                 continue
-            yield from self._table(table, self._token["after"] if self._token is not None and place == after else None)
+            yield from self._table(table, token.after if token is not None and place == after else None)
 
     def _is_asked(self, table: Table) -> bool:
         return self._names is None or table.name in self._names or f"{table.schema}.{table.name}" in self._names
@@ -142,7 +143,7 @@ class Snapshot:
     def _chunk(
         self, table: Table, fields: tuple[str, ...], columns: dict[str, Any], rows: list[Any], width: int, low: Boundary
     ) -> EventBase:
-        token = json.dumps({"schema": table.schema, "table": table.name, "after": rows[-1][width:]})
+        token = write_token(table.schema, table.name, rows[-1][width:])
         return InsertEvent(
             table.schema,
             table.name,
@@ -230,16 +231,6 @@ class Snapshot:
             raise ConnectionLost(
                 f"no rows within {_ANSWER_WAIT_S:.0f} s", hint="look at what the server is doing: SHOW PROCESSLIST"
             )
-
-
-def _read_token(token: str | None) -> dict[str, Any] | None:
-    if token is None:
-        return None
-    try:
-        read = json.loads(token)
-        return {"schema": str(read["schema"]), "table": str(read["table"]), "after": list(read["after"])}
-    except (ValueError, KeyError, TypeError):
-        return None  # not ours: the snapshot begins anew
 
 
 def _uuid(sid: str) -> str:

@@ -6,7 +6,6 @@ Low watermark: see `visibility`. Keys are compared by the server alone, in its o
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -15,6 +14,7 @@ from typing import Any, Final
 from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import EventBase, InsertEvent
 from fustor_core.selection import Selection
+from fustor_core.table_token import read_token, write_token
 from fustor_source_postgres.connection import Link
 from fustor_source_postgres.control import Control
 from fustor_source_postgres.schema import Column, Table, Types, columns_of, json_types, named, quoted, read_tables
@@ -85,7 +85,7 @@ class Snapshot:
         self._at_once = max(self._batch, rows_at_once)
         self._names = None if tables is None else set(tables)
         self._where = where
-        self._token = _read_token(token)
+        self._token = read_token(token)
         self._required = required
 
     def chunks(self) -> Iterator[EventBase]:
@@ -96,7 +96,7 @@ class Snapshot:
             FustorError: See `fustor_source_postgres.faults`.
         """
         token = self._token
-        after = None if token is None else (token["schema"], token["table"])
+        after = None if token is None else token.place
         link: Link | None = None
         try:
             for table in read_tables(self._control.query, self._selection, Types(self._control.query)):
@@ -106,7 +106,7 @@ class Snapshot:
                 if not self._is_asked(table) or (after is not None and place < after):
                     continue
                 link = link or self._control.server.connect(is_over=self._stop.is_set)
-                yield from self._table(link, table, token["after"] if token is not None and place == after else None)
+                yield from self._table(link, table, token.after if token is not None and place == after else None)
         finally:
             if link is not None:
                 link.close()
@@ -230,7 +230,7 @@ class _ChunkMaker:
 
     def chunk(self, lines: list[str], read: RowReader, low: int) -> EventBase:
         table = self._table
-        token = json.dumps({"schema": table.schema, "table": table.name, "after": self.cursor(lines[-1])})
+        token = write_token(table.schema, table.name, self.cursor(lines[-1]))
         rows = list(map(read, lines))
         return InsertEvent(
             table.schema, table.name, rows, self._fields, low, key=table.key, columns=self._columns, resume_token=token
@@ -242,16 +242,6 @@ class _ChunkMaker:
         """
         values = line[:-1].split("\t")
         return [unescape(values[at]) for at in self._places]
-
-
-def _read_token(token: str | None) -> dict[str, Any] | None:
-    if token is None:
-        return None
-    try:
-        read = json.loads(token)
-        return {"schema": str(read["schema"]), "table": str(read["table"]), "after": list(read["after"])}
-    except (ValueError, KeyError, TypeError):
-        return None  # not ours: the snapshot begins anew
 
 
 def _after(names: list[str], compared: list[tuple[str, str]], cursor: list[str]) -> str:
