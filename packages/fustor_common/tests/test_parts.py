@@ -16,6 +16,7 @@ from fustor_common import atomicfile
 from fustor_common.app import Stopping, create_service_app
 from fustor_common.http import error_response, status_of
 from fustor_common.logging import close_logging, setup_logging
+from fustor_common.path_parts import name_part
 from fustor_common.settings import ServiceSettings, local_url
 from fustor_core import errors
 from fustor_core.errors import ConfigError, FustorError
@@ -92,6 +93,12 @@ async def test_errors_health_and_request_ids_of_an_app(settings: ServiceSettings
     def number(n: int) -> int:
         return n
 
+    @app.post("/name")
+    def name(given: dict[str, str]) -> int:
+        if given["name"] == "\ud801":
+            raise errors.NotFoundError("there is nobody of that name", context=given)
+        return len(given["name"].encode())
+
     problem: list[str] = []
     app.state.health.add("disk", lambda: problem[0] if problem else None)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://t") as client:
@@ -105,8 +112,27 @@ async def test_errors_health_and_request_ids_of_an_app(settings: ServiceSettings
                 answer = await client.get(url, headers={"X-Request-ID": "mine"})
                 assert answer.status_code == status and answer.headers["x-request-id"] == "mine"
                 assert set(answer.json()) == {"code", "message", "hint", "context"}
+            for text, status in (("\\ud800", 400), ("\\ud801", 404)):  # halves of characters, as JSON can name them
+                answer = await client.post(
+                    "/name", content=f'{{"name": "{text}"}}', headers={"Content-Type": "application/json"}
+                )
+                assert answer.status_code == status and answer.json()["message"] and answer.content.isascii()
             first, second = [(await client.get("/health/live")).headers["x-request-id"] for _ in range(2)]
             assert first != second
+
+
+async def test_only_what_it_is_named_for_fits_into_a_part_of_a_path(settings: ServiceSettings) -> None:
+    """A path that is no number is another route's: its methods are told from those of both."""
+    name_part("few", "[0-9]{1,3}")
+    app: FastAPI = create_service_app(settings, title="T", version="1")
+    app.add_api_route("/things/{n:few}", lambda n: n, methods=["GET"])
+    app.add_api_route("/things/all", lambda: "all", methods=["DELETE"])
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://t") as client:
+        assert (await client.get("/things/12")).json() == "12"
+        assert (await client.get("/things/1234")).status_code == 404
+        refused = await client.get("/things/all")
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "DELETE")
+    assert "/things/{n}" in app.openapi()["paths"]
 
 
 async def test_an_endless_stream_ends_when_the_service_stops() -> None:

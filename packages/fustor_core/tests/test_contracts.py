@@ -12,8 +12,9 @@ import pytest
 from fustor_core.drivers import PusherDriver, SourceDriver
 from fustor_core.errors import BatchRejected, ConnectionLost, ConsumerBusy, SessionSuperseded
 from fustor_core.models.config import SourceConfig
-from fustor_core.models.event import EventType
-from fustor_core.testing.fakes import Change, FakeDatabase, FakeIndexTarget, FakeSource, FakeUpsertTarget
+from fustor_core.models.event import EventType, UntoldMark
+from fustor_core.testing.fake_database import Change, FakeDatabase
+from fustor_core.testing.fakes import FakeIndexTarget, FakeSource, FakeUpsertTarget
 from fustor_core.testing.pusher_contract import PusherConformance
 from fustor_core.testing.source_contract import SourceConformance
 
@@ -37,6 +38,9 @@ class FakeSourceBench:
 
     def rows(self) -> dict[Hashable, Mapping[str, Any]]:
         return {at: {"id": at, **row} for (_, at), row in self.database.rows(committed=True).items()}
+
+    def change_untold(self) -> None:
+        self.database.commit_untold("truncate", "t")
 
     def lose_position(self) -> bool:
         self.database.purge()
@@ -115,3 +119,23 @@ def test_the_kit_notices_a_snapshot_that_misses_a_row() -> None:
     driver = Short("src", SourceConfig(driver="fake", uri="fake:"), bench.database)
     with pytest.raises(AssertionError, match="missing"):
         SourceConformance().test_a_snapshot_is_complete(bench, driver)
+
+
+def test_the_kit_notices_a_mark_without_a_place_of_its_own() -> None:
+    """A mark of untold changes at a place that the stream had passed before fails."""
+
+    class Late(FakeSource):
+        def get_message_iterator(self, start_position: int = -1, **kwargs: Any) -> Any:
+            events, lost = super().get_message_iterator(start_position, **kwargs)
+            return map(self.one_too_low, events), lost
+
+        @staticmethod
+        def one_too_low(event: Any) -> Any:
+            if isinstance(event, UntoldMark):
+                event.index -= 1
+            return event
+
+    bench = FakeSourceBench()
+    driver = Late("src", SourceConfig(driver="fake", uri="fake:"), bench.database)
+    with pytest.raises(AssertionError, match="no place of its own"):
+        SourceConformance().test_what_changes_rows_untold_is_marked_and_the_stream_goes_on(bench, driver)

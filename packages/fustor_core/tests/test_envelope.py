@@ -76,6 +76,15 @@ def test_rows_with_different_columns_stay_different() -> None:
     assert all(w.index == 9 and w.event_type == "update" for w in wire)
 
 
+def test_rows_without_a_key_keep_their_ordinals() -> None:
+    """An event that becomes several on the wire numbers its rows on; the end of a table's reading is no progress mark."""
+    event = InsertEvent("s", "t", [{"a": 1}, {"a": 2}, {"b": 3}], index=5, ordinal=7)
+    assert [(one.ordinal, one.rows) for one in to_wire([event])] == [(7, [[1], [2]]), (9, [[3]])]
+    end = InsertEvent("s", "t", [], ["a"], index=5, ordinal=3)
+    assert not end.is_progress_mark and from_wire(to_wire([end])[0]) == end
+    assert to_wire([InsertEvent("s", "t", [{"a": 1}], key=["a"])])[0].ordinal is None
+
+
 def test_a_progress_mark_survives_the_wire() -> None:
     [wire] = to_wire([progress_mark(5)])
 

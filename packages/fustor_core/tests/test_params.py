@@ -23,6 +23,14 @@ def test_what_fits_is_read() -> None:
     assert read_params(Params, None, "x") == Params()
 
 
+def test_the_folder_that_the_agent_gives_to_every_source_is_no_mistake() -> None:
+    class Keeping(Params):
+        state_dir: str = ""
+
+    assert read_params(Params, {"size": 3, "state_dir": "/a"}, "x") == Params(size=3)
+    assert read_params(Keeping, {"state_dir": "/a"}, "x").state_dir == "/a"
+
+
 def test_every_mistake_is_named_and_no_value_is_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         read_params(Params, {"size": 0, "nme": "hunter2"}, "fusion pusher 'p'")

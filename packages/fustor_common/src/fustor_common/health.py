@@ -12,6 +12,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from fustor_common.http import ErrorAnswer
+
 Check = Callable[[], "str | Awaitable[str | None] | None"]
 """
 Returns (or awaits to) None when all is well, else a sentence that says what is not.
@@ -87,5 +89,10 @@ def health_router(health: Health, service: str) -> APIRouter:
         )
 
     router.add_api_route("/live", live, summary="The process answers")
-    router.add_api_route("/ready", ready, summary="The service can do its work; 503 with the reasons while not")
+    router.add_api_route(
+        "/ready",
+        ready,
+        summary="The service can do its work; 503 with the reasons while not",
+        responses={503: {"description": "Not ready; `context.checks` says what is wrong", "model": ErrorAnswer}},
+    )
     return router

@@ -7,6 +7,7 @@ The one error shape is `FustorError.to_dict()`: `{"code", "message", "hint", "co
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 import re
@@ -19,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fustor_common.logging import mask_secrets, request_id
@@ -39,6 +41,7 @@ _STATUS: dict[type[FustorError], int] = {
     errors.BatchRejected: 422,
     errors.NotFoundError: 404,
     errors.StateConflictError: 409,
+    errors.PreconditionFailed: 412,
     errors.OverloadedError: 503,
     errors.InvalidRequest: 400,
     errors.RequestTooLarge: 413,
@@ -52,6 +55,7 @@ _CODES = {
     404: errors.NotFoundError.code,
     405: "request.method_not_allowed",
     409: errors.StateConflictError.code,
+    412: errors.PreconditionFailed.code,
     413: errors.RequestTooLarge.code,
     415: "request.unsupported_media_type",
     429: "request.too_many",
@@ -71,6 +75,15 @@ class ErrorAnswer(BaseModel):
     context: dict[str, Any]
 
 
+class _ErrorResponse(JSONResponse):
+    """
+    An error as ASCII: what was refused may be text that UTF-8 can't write, and the error repeats it.
+    """
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
 def status_of(error: FustorError) -> int:
     """
     Return the HTTP status that an error is answered with: `http_status` of its class where that has one, else by the tree.
@@ -79,6 +92,13 @@ def status_of(error: FustorError) -> int:
     if isinstance(own, int):
         return own
     return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
+
+
+def code_of_status(status: int) -> str:
+    """
+    Return the code of an error that is known by its HTTP status alone.
+    """
+    return _CODES.get(status, f"http.{status}")
 
 
 def error_response(error: FustorError) -> JSONResponse:
@@ -95,7 +115,7 @@ def error_response(error: FustorError) -> JSONResponse:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body["context"] = mask_secrets(body["context"])
-    return JSONResponse(body, status_code=status, headers=headers)
+    return _ErrorResponse(body, status_code=status, headers=headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -121,23 +141,47 @@ def install_error_handlers(app: FastAPI) -> None:
             )
         )
 
+    async def on_unwritable(request: Request, exc: Exception) -> JSONResponse:
+        # JSON can name halves of characters (\\ud800), and no file or database of ours can write them.
+        log.warning("%s %s: text that UTF-8 can't write", request.method, request.url.path)
+        return error_response(
+            errors.InvalidRequest(
+                "the request holds text that UTF-8 can't write (a lone surrogate)", hint="send whole characters"
+            )
+        )
+
     async def on_http_exception(request: Request, exc: Exception) -> JSONResponse:
         assert isinstance(exc, HTTPException)
         status = exc.status_code
         detail = str(exc.detail)
         if status in {404, 405} and detail == HTTPStatus(status).phrase:
             detail = f"there is no {request.method} {request.url.path}"
+        headers = dict(exc.headers or {})
+        if status == 405:
+            headers["Allow"] = ", ".join(_methods(request))
         body: dict[str, Any] = {
-            "code": _CODES.get(status, f"http.{status}"),
+            "code": code_of_status(status),
             "message": detail,
             "hint": "see the API's description at /docs" if status in {404, 405} else "",
             "context": {},
         }
-        return JSONResponse(body, status_code=status, headers=exc.headers)
+        return _ErrorResponse(body, status_code=status, headers=headers)
 
     app.add_exception_handler(FustorError, on_fustor_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(UnicodeEncodeError, on_unwritable)
+
+
+def _methods(request: Request) -> list[str]:
+    """
+    Return every method that the path of a request knows: the framework itself names those of the first route alone.
+    """
+    return [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 class RequestIdMiddleware:

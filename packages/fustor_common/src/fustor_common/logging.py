@@ -35,7 +35,7 @@ The id of the HTTP request that is being answered; put on every line logged mean
 """
 
 _SECRET_KEY = re.compile(
-    r"(?:^|_|-)(?:key|apikey|passwd|password|token|secret|authorization|cookie|credential)$", re.IGNORECASE
+    r"(?:^|_|-)(?:key|apikey|passwd|password|token|secret|authorization|cookie|credential|salt)$", re.IGNORECASE
 )
 # Secrets in running text: our API keys (their public part stays), a bearer token, a password in a URL.
 _SECRET_TEXT = (
@@ -150,6 +150,16 @@ def _file_formatter() -> logging.Formatter:
     )
 
 
+def _is_no_visit(record: logging.LogRecord) -> bool:
+    """
+    Leave out what uvicorn says of each WebSocket: requests of pages like any other, though not told as such.
+    """
+    if record.name != "uvicorn.error" or record.levelno > logging.INFO:
+        return True
+    text = str(record.msg)
+    return not (text.startswith("connection ") or '"WebSocket ' in text)
+
+
 def setup_logging(settings: ServiceSettings) -> bool:
     """
     Send all logging of this process to the service's log file, and to stderr when the settings say so.
@@ -210,6 +220,8 @@ def setup_logging(settings: ServiceSettings) -> bool:
         logger.setLevel(logging.NOTSET)
     if not settings.access_log:
         logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+        for handler in handlers:
+            handler.addFilter(_is_no_visit)
     for chatty in ("httpx", "httpcore", "asyncio", "watchfiles"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     _current = current

@@ -118,7 +118,7 @@ def serve(target: str, settings: ServiceSettings) -> int:
             target,
             loop="uvloop",
             http="httptools",
-            ws="none",
+            ws="auto" if settings.console else "none",  # the pages alone use it
             lifespan="on",
             log_config=None,
             access_log=settings.access_log,

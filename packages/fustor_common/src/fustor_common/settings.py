@@ -46,6 +46,15 @@ class ServiceSettings(BaseSettings):
         validation_alias="FUSTOR_CONFIG_DIR",
         description="Folder of configuration, state and logs.",
     )
+    console: bool = Field(True, description="Serve the pages for people.")
+    console_idle_s: float = Field(
+        3600, gt=0, description="Who does nothing in the pages for so long is signed out, seconds."
+    )
+    console_longest_s: float = Field(12 * 3600, gt=0, description="Who signed in so long ago is signed out, seconds.")
+    cookie_secure: Literal["auto", "always"] = Field(
+        "auto",
+        description="Whether cookies go over https alone; auto: when the request came that way. Set `always` behind a proxy that speaks https.",
+    )
     drain_timeout_s: float = Field(4, gt=0, description="How long a stop waits for open requests, seconds.")
     close_timeout_s: float = Field(5, gt=0, description="How long a stop then waits for the service to close, seconds.")
 

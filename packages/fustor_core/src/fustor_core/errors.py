@@ -5,7 +5,6 @@ Every error Fustor raises on purpose, grouped by what the caller does about it.
       ConfigError                      fix the configuration and start again
       DriverError                      something failed at a source or a consumer
         ConnectionLost                 back off (`wait_s`), connect again
-          RowsUntold                   the same; a snapshot brings what changed
         AuthenticationFailed           stop this sync: the credential is wrong
         PermissionMissing              stop this sync: the credential lacks a right
         SourcePositionLost             the position is no longer available: suggest a snapshot, never skip on
@@ -15,7 +14,7 @@ Every error Fustor raises on purpose, grouped by what the caller does about it.
       SessionConflict                  another agent holds this sync: stop, say who
       BatchRejected                    some events can't be taken (`rejected`): park those, send the rest
       RowRejected                      one row can't be taken: park it, go on
-      NotFoundError / StateConflictError / OverloadedError / InvalidRequest / Unauthorized
+      NotFoundError / StateConflictError / PreconditionFailed / OverloadedError / InvalidRequest / Unauthorized
                                        answered to the client of one of our services
 
 Each class has a stable dotted `code`; each error a `hint` (the remedy) and `context` (plain data: where it happened).
@@ -86,22 +85,6 @@ class ConnectionLost(DriverError):
     def __init__(self, message: str, *, wait_s: float | None = None, **more: Any) -> None:
         super().__init__(message, **more)
         self.wait_s = wait_s
-
-
-class RowsUntold(ConnectionLost):
-    """
-    Rows changed at the source without being told one by one (TRUNCATE, ALTER TABLE); the stream goes on after a snapshot.
-
-    Args:
-        position: The index to go on from: behind what changed them.
-    """
-
-    code = "driver.rows_untold"
-    default_hint = "the agent goes on behind it, and a snapshot brings the rows"
-
-    def __init__(self, message: str, position: int) -> None:
-        super().__init__(message, wait_s=0.0)
-        self.position = position
 
 
 class AuthenticationFailed(DriverError):
@@ -207,6 +190,15 @@ class StateConflictError(FustorError):
     code = "request.state_conflict"
 
 
+class PreconditionFailed(FustorError):
+    """
+    What the change was made for has been changed by somebody else meanwhile; nothing was done.
+    """
+
+    code = "request.precondition_failed"
+    default_hint = "read it again and decide anew"
+
+
 class OverloadedError(FustorError):
     """
     The service can't take more now.
@@ -226,6 +218,15 @@ class StorageFull(OverloadedError):
 
     code = "request.storage_full"
     default_hint = "free disk space where the service keeps its data; senders wait and nothing is lost"
+
+
+class QuotaExceeded(OverloadedError):
+    """
+    The datastore holds more than its policy allows; nothing was applied.
+    """
+
+    code = "request.quota_exceeded"
+    default_hint = "delete rows, or have an admin raise the quota at the Registry; senders wait and nothing is lost"
 
 
 class InvalidRequest(FustorError):

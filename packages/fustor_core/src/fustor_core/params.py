@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,13 +31,36 @@ class DatabaseParams(BaseModel):
         default_factory=list, description="Globs `schema.table.column`: columns that never leave the source."
     )
     tls: Literal["auto", "on", "off"] = Field(
-        "auto", description="on: refuse a connection without TLS; off: never; auto: the driver's documentation says."
+        "auto",
+        title="Encryption (TLS)",
+        description="on: refuse a connection without TLS; off: never; auto: the driver's documentation says.",
     )
-    ca_file: str | None = Field(None, description="Certificates to trust; with it the server's certificate is checked.")
-    connect_timeout_s: float = Field(10.0, gt=0, description="Longest wait for a connection, seconds.")
-    read_timeout_s: float = Field(60.0, gt=0, description="Longest wait for the server's answer to a query, seconds.")
+    ca_file: str | None = Field(
+        None,
+        title="File of certificates to trust",
+        description="Certificates to trust; with it the server's certificate is checked.",
+    )
+    connect_timeout_s: float = Field(
+        10.0, gt=0, title="Longest wait for a connection (s)", description="Longest wait for a connection, seconds."
+    )
+    read_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        title="Longest wait for an answer (s)",
+        description="Longest wait for the server's answer to a query, seconds.",
+    )
     rows_at_once: int = Field(
-        20_000, ge=1, description="Rows read within one transaction of a snapshot; a chunk is a part of them."
+        20_000,
+        ge=1,
+        title="Rows at once",
+        description="Rows read within one transaction of a snapshot; a chunk is a part of them.",
+    )
+    tables_at_once: int = Field(
+        2,
+        ge=1,
+        le=32,
+        title="Tables at once",
+        description="Tables that a snapshot reads at the same time, each over a connection of its own.",
     )
     state_dir: str | None = Field(None, description="Where the driver keeps what it knows of the server.")
 
@@ -53,8 +77,11 @@ def read_params(model: type[Params], given: Mapping[str, Any] | None, whose: str
     Raises:
         ConfigError: A name is unknown or a value out of range; says each, and which names there are. Values are never shown.
     """
+    params = dict(given or {})
+    if "state_dir" not in model.model_fields:
+        params.pop("state_dir", None)  # the agent gives it to every source; `SourceDriver.state_dir` reads it
     try:
-        return model.model_validate(dict(given or {}))
+        return model.model_validate(params)
     except ValidationError as exc:
         errors = [(".".join(map(str, one["loc"])), one["msg"]) for one in exc.errors(include_input=False)]
         raise ConfigError(
@@ -103,11 +130,22 @@ def credential_schema(title: str) -> dict[str, Any]:
     }
 
 
-def database_steps(default_uri: str, params: type[DatabaseParams]) -> dict[str, Any]:
+def database_steps(
+    default_uri: str, params: type[DatabaseParams], *, about: str, needs_database: bool
+) -> dict[str, Any]:
     """
     Return the wizard's steps of a source driver of a database: which server, which tables.
+
+    Args:
+        default_uri: What an address looks like, with the port that is usual.
+        params: The driver's parameters.
+        about: What it does, in a sentence for people.
+        needs_database: Whether the address has to name a database.
     """
+    parts = urlsplit(default_uri)
     return {
+        "about": about,
+        "icon": "storage",
         "steps": [
             {
                 "step_id": "connection",
@@ -116,7 +154,16 @@ def database_steps(default_uri: str, params: type[DatabaseParams]) -> dict[str, 
                     "type": "object",
                     "required": ["uri", "credential"],
                     "properties": {
-                        "uri": {"type": "string", "title": "Address", "default": default_uri},
+                        "uri": {
+                            "type": "string",
+                            "title": "Address",
+                            "default": default_uri,
+                            "x-address": {
+                                "scheme": parts.scheme,
+                                "port": parts.port,
+                                "database": "needed" if needs_database else "optional",
+                            },
+                        },
                         "admin_creds": credential_schema("Administrator, to make the agent's user; not kept"),
                         "credential": credential_schema("The agent's user"),
                     },
@@ -129,5 +176,5 @@ def database_steps(default_uri: str, params: type[DatabaseParams]) -> dict[str, 
                 "schema": {"type": "object", "properties": {"driver_params": params.model_json_schema()}},
                 "validations": ["get_available_fields"],
             },
-        ]
+        ],
     }

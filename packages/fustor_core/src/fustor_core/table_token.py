@@ -1,51 +1,62 @@
 """
-Resume tokens of snapshots that read table after table in the order of their keys: where a chunk ended.
+Resume tokens of snapshots that read tables, several at a time, each in the order of its key: where the chunks so far ended.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Place = tuple[str, str]
+"""
+Schema and name of a table; tables are begun in the order of their places.
+"""
+
+Cursor = Sequence[Any] | None
+"""
+The key of the last row of a chunk, in the driver's own form; None = the table's beginning.
+"""
 
 
-class TableToken(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TableToken:
     """
     The place right after a chunk.
 
     Attributes:
-        schema: Of the table.
-        table: Its name.
-        after: The key of the chunk's last row, in the driver's own form.
+        begun: The last table that was begun; what lies behind it was not.
+        under_way: Tables that were begun and not read to their end, and where each goes on. The others up to `begun` are done.
     """
 
-    schema: str
-    table: str
-    after: list[Any]
+    begun: Place
+    under_way: Mapping[Place, Cursor] = field(default_factory=dict)
 
-    @property
-    def place(self) -> tuple[str, str]:
+    def is_done(self, place: Place) -> bool:
         """
-        Schema and table: tables before it were read.
+        Tell whether a table was read to its end.
         """
-        return self.schema, self.table
+        return place <= self.begun and place not in self.under_way
 
+    def write(self) -> str:
+        """
+        Return it as text.
+        """
+        under_way = [[*place, None if after is None else list(after)] for place, after in self.under_way.items()]
+        return json.dumps({"begun": self.begun, "under_way": under_way})
 
-def write_token(schema: str, table: str, after: Sequence[Any]) -> str:
-    """
-    Return the token of a chunk.
-    """
-    return json.dumps({"schema": schema, "table": table, "after": list(after)})
-
-
-def read_token(token: str | None) -> TableToken | None:
-    """
-    Read a token; None when there is none or it is not one of these: the snapshot then begins anew.
-    """
-    if token is None:
-        return None
-    try:
-        read = json.loads(token)
-        return TableToken(str(read["schema"]), str(read["table"]), list(read["after"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+    @classmethod
+    def read(cls, token: str | None) -> TableToken | None:
+        """
+        Read a token; None when there is none or it is not one of these: the snapshot then begins anew.
+        """
+        if token is None:
+            return None
+        try:
+            read = json.loads(token)
+            schema, table = map(str, read["begun"])
+            under_way = {(str(s), str(t)): None if after is None else list(after) for s, t, after in read["under_way"]}
+        except (ValueError, KeyError, TypeError):
+            return None
+        return cls((schema, table), under_way)

@@ -4,9 +4,11 @@ Configuration of sources, pushers and syncs, in the names and defaults that exis
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from fustor_core.models.transforms import Transform
 
 Secret = SecretStr
 """
@@ -43,11 +45,16 @@ class _Endpoint(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     driver: str = Field(min_length=1, description="Name of the driver, as its entry point gives it.")
-    credential: Credential | None = None
-    max_retries: int = Field(10, ge=0, description="How often something that can pass is tried again; 0 = for ever.")
-    retry_delay_sec: float = Field(5, gt=0, description="Longest wait between two tries, seconds.")
-    disabled: bool = True
-    driver_params: dict[str, Any] = Field(default_factory=dict)
+    credential: Credential | None = Field(
+        default=None,
+        description="Who comes: `{user, passwd}`, or `{key}` with a `user` where that is wanted. Secrets as `${NAME}` or `file:PATH`.",
+    )
+    max_retries: int = Field(
+        default=10, ge=0, description="How often something that can pass is tried again; 0 = for ever."
+    )
+    retry_delay_sec: float = Field(default=5, gt=0, description="Longest wait between two tries, seconds.")
+    disabled: bool = Field(default=True, description="Whether it is out of use: only `false` lets syncs use it.")
+    driver_params: dict[str, Any] = Field(default_factory=dict, description="What this driver alone understands.")
 
 
 class SourceConfig(_Endpoint):
@@ -56,7 +63,7 @@ class SourceConfig(_Endpoint):
     """
 
     uri: str = Field(min_length=1, description="Address of the source: a path, or a URL without a password.")
-    max_queue_size: int = Field(1000, ge=1, description="Most events that wait in the bus.")
+    max_queue_size: int = Field(default=1000, ge=1, description="Most events that wait in the bus.")
 
 
 class PusherConfig(_Endpoint):
@@ -65,7 +72,7 @@ class PusherConfig(_Endpoint):
     """
 
     endpoint: str = Field(min_length=1, description="Address of the consumer.")
-    batch_size: int = Field(100, ge=1, description="Most rows in one push.")
+    batch_size: int = Field(default=100, ge=1, description="Most rows in one push.")
 
 
 class FieldMapping(BaseModel):
@@ -75,9 +82,16 @@ class FieldMapping(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str
-    source: list[str] = Field(min_length=1)
-    required: bool = False
+    to: str = Field(min_length=1, description="Name of the field at the consumer.")
+    source: list[str] = Field(
+        min_length=1, description="Where its value comes from: `table.field`, of one table or of several."
+    )
+    required: bool = Field(False, description="Whether a row without a value for it is refused.")
+    combine: Literal["first", "join"] = Field(
+        "first",
+        description="Of several fields of one table: the first that is not null, or all that are not, joined as text.",
+    )
+    separator: str = Field(" ", description="For `join`: what stands between them.")
 
 
 class SyncConfig(BaseModel):
@@ -87,7 +101,13 @@ class SyncConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    source: str
-    pusher: str
-    disabled: bool = False
-    fields_mapping: list[FieldMapping] = Field(default_factory=list)
+    source: str = Field(description="Id of a source.")
+    pusher: str = Field(description="Id of a pusher.")
+    disabled: bool = Field(default=False, description="Whether it stays stopped.")
+    transforms: list[Transform] = Field(
+        default_factory=list, description="Steps that rows go through, in their order, under the names of the source."
+    )
+    fields_mapping: list[FieldMapping] = Field(
+        default_factory=list,
+        description="After them: the fields of the consumer. Of a table that it names only these and the key are sent.",
+    )

@@ -24,7 +24,7 @@ MSGPACK = "application/msgpack"
 
 class WireEvent(msgspec.Struct, omit_defaults=True):
     """
-    One event of an envelope. `rows` aligned with `fields`; a progress mark has none.
+    One event of an envelope. `rows` aligned with `fields`; a progress mark has none. `ordinal`: see `EventBase`.
     """
 
     event_type: Literal["insert", "update", "delete"] = "insert"
@@ -36,6 +36,7 @@ class WireEvent(msgspec.Struct, omit_defaults=True):
     key: list[str] | None = None
     ts: float | None = None
     columns: dict[str, Any] | None = None
+    ordinal: int | None = None
 
 
 class Envelope(msgspec.Struct, omit_defaults=True):
@@ -44,7 +45,8 @@ class Envelope(msgspec.Struct, omit_defaults=True):
 
     Only `session_id`, `events` and `source_type` are needed; the rest has the meaning that
     `fustor_core.drivers.PusherDriver.push` gives it. In a snapshot push a progress mark says where the snapshot began:
-    no change that the snapshot misses has a smaller index.
+    no change that the snapshot misses has a smaller index. Marks that name tables say that it is of these tables only (a mark
+    without a schema means the table in every schema).
     """
 
     session_id: str = ""
@@ -54,6 +56,7 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     task_id: str | None = None
     is_snapshot_end: bool = False
     snapshot_sync_suggested: bool = False
+    snapshot_tables: list[str] | None = None
     snapshot_id: str | None = None
     epoch: int = 0
     checkpoint: int | None = None
@@ -91,14 +94,16 @@ def to_wire(events: Iterable[EventBase]) -> list[WireEvent]:
     for event in events:
         rows = event.rows
         if rows and isinstance(rows[0], Mapping):
+            done = 0
             for fields, aligned in _align(rows):
-                wire.append(_wire_event(event, fields, aligned))
+                wire.append(_wire_event(event, fields, aligned, done))
+                done += len(aligned)
         else:
-            wire.append(_wire_event(event, event.fields, rows))
+            wire.append(_wire_event(event, event.fields, rows, 0))
     return wire
 
 
-def _wire_event(event: EventBase, fields: Sequence[str], rows: Sequence[Any]) -> WireEvent:
+def _wire_event(event: EventBase, fields: Sequence[str], rows: Sequence[Any], done: int) -> WireEvent:
     return WireEvent(
         event_type=event.event_type.value,
         event_schema=event.event_schema,
@@ -109,6 +114,7 @@ def _wire_event(event: EventBase, fields: Sequence[str], rows: Sequence[Any]) ->
         key=None if event.key is None else list(event.key),
         ts=event.ts,
         columns=None if event.columns is None else dict(event.columns),
+        ordinal=event.ordinal_after(done),
     )
 
 
@@ -141,6 +147,7 @@ def from_wire(wire: WireEvent) -> EventBase:
         key=wire.key,
         ts=wire.ts,
         columns=wire.columns,
+        ordinal=wire.ordinal,
     )
 
 

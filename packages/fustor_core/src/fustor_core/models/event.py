@@ -7,8 +7,10 @@ Neighbours: `fustor_core.models.envelope` (how events look on the wire), `fustor
 Invariants:
     - `index` is non-decreasing in commit order within one incarnation of a source.
     - An event without rows is a progress mark: the stream has passed `index`.
+    - An `UntoldMark` is one that says besides: rows of its table changed up to `index` without being told one by one.
     - An update may carry a subset of the columns; a column that is absent is unchanged.
     - A change of key is a delete and an insert.
+    - A row of a table without a key is told from its copies by (index, ordinal): see `EventBase.ordinal`.
 """
 
 from __future__ import annotations
@@ -45,6 +47,11 @@ class EventBase:
         ts: Commit time at the source, epoch seconds.
         columns: Field name to its JSON-Schema type, when known.
         resume_token: For a chunk of a snapshot: a snapshot opened with this token goes on right after this chunk.
+        ordinal: Only for tables without a key. Of the event's first row; row i has `ordinal + i`. A live row's is its place among
+            the rows of its table within its transaction, whose own `index` the event carries, so it is the same each time
+            the log is read. In a snapshot it counts the rows of the table, all read at one exact `index`, in an order that
+            is the same whenever it is read at that index. A snapshot's event without rows says that the table was read to its
+            end: `ordinal` is the number of its rows then.
 
     Raises:
         ValueError: Rows are sequences and `fields` is not given, or a sequence is not as long as `fields`.
@@ -57,6 +64,7 @@ class EventBase:
         "fields",
         "index",
         "key",
+        "ordinal",
         "resume_token",
         "rows",
         "table",
@@ -76,6 +84,7 @@ class EventBase:
         ts: float | None = None,
         columns: Mapping[str, Any] | None = None,
         resume_token: str | None = None,
+        ordinal: int | None = None,
     ) -> None:
         self.event_type = EventType(event_type)
         self.event_schema = event_schema
@@ -91,13 +100,20 @@ class EventBase:
         self.ts = ts
         self.columns = columns
         self.resume_token = resume_token
+        self.ordinal = ordinal
 
     @property
     def is_progress_mark(self) -> bool:
         """
         Whether this only says that the stream has passed `index`.
         """
-        return not self.rows
+        return not self.rows and self.ordinal is None
+
+    def ordinal_after(self, rows: int) -> int | None:
+        """
+        Return the ordinal of the row behind the first `rows`; None when rows have none.
+        """
+        return None if self.ordinal is None else self.ordinal + rows
 
     def __repr__(self) -> str:
         return (
@@ -177,6 +193,35 @@ class DeleteEvent(EventBase):
         **more: Any,
     ) -> None:
         super().__init__(EventType.DELETE, event_schema, table, rows, fields, index, **more)
+
+
+class UntoldMark(EventBase):
+    """
+    Says that rows of one table changed, or went, without being told one by one (TRUNCATE, ALTER TABLE, DROP, RENAME).
+
+    A live stream yields it at the place of the change: its index is larger than that of everything before it, what comes after it
+    is true again, and a progress mark or event at or past it follows. Without a table it speaks of the whole source. A snapshot of that table, read at or past `index`, makes it right;
+    the runtime sees to that. For a consumer it is an ordinary progress mark.
+
+    Args:
+        event_schema: The schema of the table.
+        table: The table; "" = every table.
+        reason: What happened, for people.
+        index: The place in the source behind the change.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, event_schema: str, table: str, reason: str, index: int) -> None:
+        super().__init__(EventType.INSERT, event_schema, table, (), index=index)
+        self.reason = reason
+
+
+def untold_mark(index: int, event_schema: str, table: str, reason: str) -> UntoldMark:
+    """
+    Build the event that says that rows of a table changed up to `index` without being told.
+    """
+    return UntoldMark(event_schema, table, reason, index)
 
 
 def progress_mark(index: int, event_schema: str = "", table: str = "") -> EventBase:

@@ -1,222 +1,24 @@
 """
-A fake database and two fake consumers, deterministic and steppable: what the model and the tests of drivers build on.
+A fake source driver and two fake consumers, deterministic and steppable: what the model and the tests of drivers build on.
 
-`FakeDatabase` has a log and tables. A commit is written to the log first and becomes visible to reads when
-`make_visible` says so, as in MySQL and PostgreSQL. `FakeSource` is a driver on top of it. `FakeUpsertTarget` knows only
-UPSERT and DELETE by key, in order of arrival; `FakeIndexTarget` settles by (epoch, index), keeps tombstones and sweeps.
+`FakeSource` is a driver over a `FakeDatabase`. `FakeUpsertTarget` knows only UPSERT and DELETE by key, in order of arrival;
+`FakeSweepingTarget` removes besides what a snapshot does not show;
+`FakeIndexTarget` settles by (epoch, index), keeps tombstones and sweeps.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fustor_core.drivers import PusherDriver, SourceDriver
 from fustor_core.errors import ConnectionLost, SessionSuperseded
 from fustor_core.models.config import PusherConfig, SourceConfig
-from fustor_core.models.event import DeleteEvent, EventBase, EventType, InsertEvent, UpdateEvent, progress_mark
-
-SCHEMA = "fake"
-KEY = ("id",)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """
-    One row change of a commit. `columns` of an update may be some of the columns.
-    """
-
-    kind: EventType
-    table: str
-    id: int
-    columns: dict[str, Any] = field(default_factory=dict)
-
-    def event(self, index: int) -> EventBase:
-        """
-        Return the change as a driver yields it.
-        """
-        row = {"id": self.id, **self.columns}
-        if self.kind is EventType.DELETE:
-            return DeleteEvent(SCHEMA, self.table, [{"id": self.id}], index=index, key=KEY)
-        make = InsertEvent if self.kind is EventType.INSERT else UpdateEvent
-        return make(SCHEMA, self.table, [row], index=index, key=KEY)
-
-
-@dataclass(slots=True)
-class Commit:
-    """
-    A transaction in the log.
-    """
-
-    index: int
-    changes: list[Change]
-    visible: bool
-
-
-class FakeDatabase:
-    """
-    A source with a log and tables; safe to use from several threads.
-
-    Args:
-        tables: Names of its tables.
-        naive: Take the log's end as low watermark, without a visibility gate. Wrong on purpose: tests show that it is.
-    """
-
-    def __init__(self, tables: Sequence[str] = ("t", "u"), *, naive: bool = False) -> None:
-        self.tables = tuple(tables)
-        self.naive = naive
-        self.incarnation = "server-1"
-        self.purged = 0
-        self.stamp = 0
-        self.log: list[Commit] = []
-        self.base: dict[tuple[str, int], dict[str, Any]] = {}
-        self.changed = threading.Condition()
-
-    @property
-    def newest(self) -> int:
-        """
-        Index of the log's end; 0 = empty.
-        """
-        return self.log[-1].index if self.log else self.purged
-
-    def commit(self, *changes: Change, visible: bool = True) -> Commit:
-        """
-        Write a transaction to the log; readers see it now, or when `make_visible` is called.
-
-        Every written row gets the column `v`, the number of the change, which grows for ever.
-        """
-        with self.changed:
-            for change in changes:
-                # A row is locked until its writer is visible.
-                for other in self.log:
-                    if not other.visible and any((c.table, c.id) == (change.table, change.id) for c in other.changes):
-                        other.visible = True
-            stamped = []
-            for change in changes:
-                self.stamp += 1
-                columns = {} if change.kind is EventType.DELETE else {**change.columns, "v": self.stamp}
-                stamped.append(Change(change.kind, change.table, change.id, columns))
-            commit = Commit(self.newest + 1, stamped, visible)
-            self.log.append(commit)
-            self.changed.notify_all()
-            return commit
-
-    def invisible(self) -> list[Commit]:
-        """
-        Return commits that are in the log and that reads do not see yet.
-        """
-        return [commit for commit in self.log if not commit.visible]
-
-    def make_visible(self, commit: Commit) -> None:
-        """
-        Let reads see a commit.
-        """
-        with self.changed:
-            commit.visible = True
-            self.changed.notify_all()
-
-    def rows(self, *, committed: bool = False) -> dict[tuple[str, int], dict[str, Any]]:
-        """
-        Return the rows by (table, id), as reads see them, or with everything that is committed.
-        """
-        rows = {key: dict(row) for key, row in self.base.items()}
-        for commit in self.log:
-            if commit.visible or committed:
-                for change in commit.changes:
-                    _apply(rows, change)
-        return rows
-
-    def low_watermark(self) -> int:
-        """
-        Return an index L such that every change that a read from now on does not see comes after L.
-        """
-        if self.naive:
-            return self.newest
-        hidden = self.invisible()
-        return hidden[0].index - 1 if hidden else self.newest
-
-    def read(self, after: str | None, count: int, tables: Sequence[str] | None = None) -> list[tuple[str, int]]:
-        """
-        Return the keys of the next visible rows after a resume token, of one table, in key order.
-        """
-        start = _parse(after)
-        keys = sorted(key for key in self.rows() if (tables is None or key[0] in tables) and key > start)
-        return [key for key in keys if key[0] == keys[0][0]][:count] if keys else []
-
-    def chunk(self, low: int, after: str | None, count: int, tables: Sequence[str] | None = None) -> EventBase | None:
-        """
-        Read the next chunk with the low watermark `low`, which was taken before; None at the end.
-        """
-        with self.changed:
-            keys = self.read(after, count, tables)
-            if not keys:
-                return None
-            rows = self.rows()
-            return InsertEvent(
-                SCHEMA,
-                keys[0][0],
-                [{"id": key[1], **rows[key]} for key in keys],
-                index=low,
-                key=KEY,
-                resume_token=f"{keys[-1][0]}:{keys[-1][1]}",
-            )
-
-    def events_after(self, position: int) -> list[EventBase]:
-        """
-        Return every live event after a position.
-        """
-        return [change.event(c.index) for c in self.log if c.index > position for change in c.changes]
-
-    def available(self, position: int) -> bool:
-        """
-        Tell whether the log still holds everything after a position.
-        """
-        return self.purged <= position <= self.newest
-
-    def purge(self) -> None:
-        """
-        Throw the visible part of the log away, as a server does that is short of disk.
-        """
-        with self.changed:
-            while self.log and self.log[0].visible:
-                commit = self.log.pop(0)
-                for change in commit.changes:
-                    _apply(self.base, change)
-                self.purged = commit.index
-
-    def fail_over(self, lose: int = 0) -> None:
-        """
-        Become another server that has not got the last `lose` commits and starts its log at small positions.
-        """
-        with self.changed:
-            for commit in self.log:
-                commit.visible = True
-            if lose:
-                del self.log[-lose:]
-            self.base = self.rows()
-            self.log = []
-            self.purged = 0
-            self.incarnation = f"server-{int(self.incarnation.split('-')[1]) + 1}"
-            self.changed.notify_all()
-
-
-def _apply(rows: dict[tuple[str, int], dict[str, Any]], change: Change) -> None:
-    key = (change.table, change.id)
-    if change.kind is EventType.DELETE:
-        rows.pop(key, None)
-    elif change.kind is EventType.INSERT:
-        rows[key] = dict(change.columns)
-    elif key in rows:
-        rows[key].update(change.columns)
-
-
-def _parse(token: str | None) -> tuple[str, int]:
-    if token is None:
-        return ("", -1)
-    table, _, at = token.partition(":")
-    return (table, int(at))
+from fustor_core.models.event import EventBase, EventType, progress_mark
+from fustor_core.testing.fake_database import KEY, KEYLESS, FakeDatabase, FakeReader, is_asked
+from fustor_core.testing.numbered_rows import NumberedRows
 
 
 class FakeSource(SourceDriver):
@@ -240,6 +42,11 @@ class FakeSource(SourceDriver):
         self.closed = 0
         self.chunk_rows = 100
         self.chunks_read = 0
+        self.snapshots_open = 0
+        self.rows_read: dict[str, int] = {}
+        self.keys_read: list[int] = []
+        self.finds_rows = True
+        self.streams_opened = 0
         self._marks = 0
 
     def get_snapshot_iterator(self, **kwargs: Any) -> Iterator[EventBase]:
@@ -250,20 +57,38 @@ class FakeSource(SourceDriver):
         token: str | None = kwargs.get("resume_token")
         tables = kwargs.get("tables")
         count = kwargs.get("batch_size") or self.chunk_rows
-        while stop is None or not stop.is_set():
-            low = self.database.low_watermark()
-            chunk = self.database.chunk(low, token, count, tables)
-            if chunk is None:
-                return
-            self.chunks_read += 1
-            token = chunk.resume_token
-            yield chunk
+        reader = FakeReader(self.database, token, count, tables, with_keyless=kwargs.get("with_keyless", True))
+        self.snapshots_open += 1
+        try:
+            while stop is None or not stop.is_set():
+                chunk = reader.next(self.database.low_watermark())
+                if chunk is None:
+                    return
+                if chunk.rows:
+                    self.chunks_read += 1
+                    self.rows_read[chunk.table] = self.rows_read.get(chunk.table, 0) + len(chunk.rows)
+                yield chunk
+        finally:
+            self.snapshots_open -= 1
+
+    def read_rows(
+        self, event_schema: str, table: str, key: Sequence[str], keys: Sequence[Sequence[Any]], **kwargs: Any
+    ) -> Iterator[EventBase] | None:
+        """
+        Read visible rows by key, unless `finds_rows` was taken away; `keys_read` says how many were asked for each time.
+        """
+        if not self.finds_rows or tuple(key) != KEY:
+            return None
+        self.keys_read.append(len(keys))
+        low = self.database.low_watermark()
+        return iter([progress_mark(low), *self.database.found(low, table, [one for (one,) in keys])])
 
     def get_message_iterator(self, start_position: int = -1, **kwargs: Any) -> tuple[Iterator[EventBase], bool]:
         """
         Follow the log.
         """
         database = self.database
+        self.streams_opened += 1
         with database.changed:
             lost = start_position >= 0 and not database.available(start_position)
             start = database.newest if start_position < 0 or lost else start_position
@@ -304,6 +129,13 @@ class FakeSource(SourceDriver):
         Ask the log.
         """
         return self.database.available(position)
+
+    def status(self) -> dict[str, Any]:
+        """
+        Name the table without a key, once it has rows.
+        """
+        hint = f"ALTER TABLE fake.{KEYLESS} ADD PRIMARY KEY (...);"
+        return {"keyless": [{"where": f"fake.{KEYLESS}", "hint": hint}]} if self.database.bag() else {}
 
     def incarnation(self) -> str:
         """
@@ -346,13 +178,19 @@ class _Target(PusherDriver):
         """
         self.sessions += 1
         self.session_id = f"session-{self.sessions}"
+        self.opened()
         return {"session_id": self.session_id, "heartbeat_interval": 0.2, **self.session_facts()}
+
+    def opened(self) -> None:
+        """
+        A session was opened: pushes are numbered anew, perhaps.
+        """
 
     def session_facts(self) -> dict[str, Any]:
         """
         What else a session's answer says.
         """
-        return {"snapshot_needed": self.wants_snapshot}
+        return self.wish()
 
     async def close_session(self, **kwargs: Any) -> None:
         """
@@ -382,25 +220,52 @@ class _Target(PusherDriver):
         """
         self.pushes.append((events, dict(control)))
         for event in events:
+            if event.ordinal is not None:
+                self.apply_numbered(event, control)
+                continue
             for row in event.rows:
                 self.apply_row(
                     event, row if isinstance(row, dict) else dict(zip(event.fields, row, strict=True)), control
                 )
         if control.get("snapshot_sync_suggested"):
-            self.wants_snapshot = True
+            self.suggested(control.get("snapshot_tables"), control.get("seq", 0))
         self.after(events, control)
         if control.get("is_snapshot_end"):
-            self.wants_snapshot = False
+            self.ended()
+        return self.wish()
+
+    def wish(self) -> dict[str, Any]:
+        """
+        Say whether a snapshot is wanted, and of what.
+        """
         answer: dict[str, Any] = {"snapshot_needed": self.wants_snapshot}
         if self.snapshot_request:
             answer["snapshot_request"] = self.snapshot_request
         return answer
+
+    def suggested(self, tables: list[str] | None, seq: int) -> None:
+        """
+        A snapshot was suggested.
+        """
+        self.wants_snapshot = True
+
+    def ended(self) -> None:
+        """
+        A snapshot was complete.
+        """
+        self.wants_snapshot = False
 
     def apply_row(self, event: EventBase, row: dict[str, Any], control: dict[str, Any]) -> None:
         """
         Apply one row.
         """
         raise NotImplementedError
+
+    def apply_numbered(self, event: EventBase, control: dict[str, Any]) -> None:
+        """
+        Apply rows of the table without a key.
+        """
+        raise AssertionError(f"a consumer that knows rows by key got {event}")
 
     def after(self, events: list[EventBase], control: dict[str, Any]) -> None:
         """
@@ -445,6 +310,61 @@ class FakeUpsertTarget(_Target):
         return self.rows
 
 
+class FakeSweepingTarget(FakeUpsertTarget):
+    """
+    Like the consumer of the guide "Send to a service of your own": rows go by order of arrival; only to remove what went untold it
+    remembers how new each is, and which snapshot showed it last. What one did not show and did not change since its beginning
+    is removed at its end.
+    """
+
+    def __init__(self, id: str = "target", config: PusherConfig | None = None) -> None:  # noqa: A002
+        super().__init__(id, config)
+        self.versions: dict[tuple[str, int], tuple[int, int]] = {}
+        self.shown: dict[tuple[str, int], str] = {}
+        self.snapshot: tuple[str, int] | None = None
+
+    def apply_row(self, event: EventBase, row: dict[str, Any], control: dict[str, Any]) -> None:
+        """
+        Apply one row, and remember what the sweep asks for.
+        """
+        super().apply_row(event, row, control)
+        key = (event.table, row["id"])
+        if event.event_type is EventType.DELETE:
+            self.versions.pop(key, None)
+            self.shown.pop(key, None)
+            return
+        self.versions[key] = (control["epoch"], event.index)
+        if control["source_type"] == "snapshot":
+            self.shown[key] = control["snapshot_id"]
+
+    def after(self, events: list[EventBase], control: dict[str, Any]) -> None:
+        """
+        Begin a snapshot, or end it with the sweep.
+        """
+        if control["source_type"] != "snapshot":
+            return
+        snapshot_id = control["snapshot_id"]
+        for event in events:
+            if event.is_progress_mark:
+                known = (
+                    self.snapshot[1] if self.snapshot is not None and self.snapshot[0] == snapshot_id else event.index
+                )
+                self.snapshot = (snapshot_id, min(event.index, known))
+        if control["is_snapshot_end"] and self.snapshot is not None and self.snapshot[0] == snapshot_id:
+            start = (control["epoch"], self.snapshot[1])
+            for key, version in list(self.versions.items()):
+                if self.shown.get(key) != snapshot_id and version < start:
+                    del self.rows[key], self.versions[key]
+                    self.shown.pop(key, None)
+
+    def apply(self, events: list[EventBase], control: dict[str, Any]) -> dict[str, Any]:
+        """
+        Apply one push; only those of the stream say that changes are missing.
+        """
+        suggested = control["snapshot_sync_suggested"] and control["source_type"] == "message"
+        return super().apply(events, {**control, "snapshot_sync_suggested": suggested})
+
+
 @dataclass(slots=True)
 class _Stored:
     version: tuple[int, int]
@@ -454,7 +374,8 @@ class _Stored:
 
 class FakeIndexTarget(_Target):
     """
-    Like Fusion: the newer or equal version of a row wins, tombstones, sweep, checkpoint and epoch.
+    Like Fusion: the newer or equal version of a row wins, tombstones, sweep, checkpoint and epoch; it asks for the tables of which
+    it heard that changes are missing.
     """
 
     ordering: ClassVar = "index"
@@ -465,13 +386,62 @@ class FakeIndexTarget(_Target):
         self.epoch = -1
         self.index = -1
         self.snapshot: tuple[str, int] | None = None
+        self.snapshot_tables: list[str] | None = None
         self.wants_snapshot = True
+        self.numbered = NumberedRows()
+        self.is_complete = False
+        self._first_seq = -1
+        self._later: list[list[str] | None] = []
+
+    def opened(self) -> None:
+        """
+        What is suggested from now on came after the beginning of any snapshot.
+        """
+        self._first_seq = -1
 
     def session_facts(self) -> dict[str, Any]:
         """
         Say the epoch too.
         """
-        return {"snapshot_needed": self.wants_snapshot, "epoch": self.epoch}
+        return {**self.wish(), "epoch": self.epoch}
+
+    def wish(self) -> dict[str, Any]:
+        """
+        While a snapshot is under way, one more is wanted only when something was suggested meanwhile.
+        """
+        if self.snapshot is not None and self.is_complete and not self._later:
+            return {"snapshot_needed": False}
+        return super().wish()
+
+    def suggested(self, tables: list[str] | None, seq: int) -> None:
+        """
+        Take note of the tables; while a snapshot is under way, for later. What was sent before it tells nothing new.
+        """
+        if self.snapshot is not None:
+            if seq > self._first_seq:
+                self._later.append(tables)
+        else:
+            self._want(tables)
+
+    def _want(self, tables: list[str] | None) -> None:
+        if tables is None or (self.wants_snapshot and self.snapshot_request is None):
+            self.snapshot_request = None
+        else:
+            known = (self.snapshot_request or {"tables": []})["tables"]
+            self.snapshot_request = {"tables": sorted({*known, *tables})}
+        self.wants_snapshot = True
+
+    def ended(self) -> None:
+        """
+        A snapshot was complete; was something suggested meanwhile, that is wanted now.
+        """
+        if self.snapshot_tables is None:
+            self.is_complete = True
+        self.wants_snapshot = not self.is_complete
+        self.snapshot_request = None
+        later, self._later = self._later, []
+        for tables in later:
+            self._want(tables)
 
     async def get_latest_committed_index(self, **kwargs: Any) -> int:
         """
@@ -506,22 +476,45 @@ class FakeIndexTarget(_Target):
         if control["source_type"] == "snapshot":
             snapshot_id = control["snapshot_id"]
             for event in events:
-                if not event.rows:
-                    lower = self.snapshot is not None and self.snapshot[0] == snapshot_id
-                    start = min(event.index, self.snapshot[1]) if lower and self.snapshot else event.index
-                    self.snapshot = (snapshot_id, start)
+                if event.is_progress_mark:
+                    self._mark(event, snapshot_id, control.get("seq", 0))
             if control["is_snapshot_end"] and self.snapshot is not None and self.snapshot[0] == snapshot_id:
                 self.sweep(snapshot_id, (epoch, self.snapshot[1]))
+                if is_asked(KEYLESS, self.snapshot_tables):
+                    self.numbered.sweep(snapshot_id, (epoch, self.snapshot[1]))
                 self.snapshot = None
         checkpoint = control.get("checkpoint")
         if checkpoint is not None and epoch == self.epoch:
             self.index = max(self.index, checkpoint)
+
+    def _mark(self, event: EventBase, snapshot_id: str, seq: int) -> None:
+        name = f"{event.event_schema}.{event.table}" if event.table else None
+        if self.snapshot is None or self.snapshot[0] != snapshot_id:
+            if self.snapshot is not None:
+                for tables in self._later:  # told before this one began
+                    self._want(tables)
+                self._later = []
+            self._first_seq = seq
+            self.snapshot = (snapshot_id, event.index)
+            self.snapshot_tables = None if name is None else [name]
+            return
+        self.snapshot = (snapshot_id, min(event.index, self.snapshot[1]))
+        if self.snapshot_tables is not None and name is not None and name not in self.snapshot_tables:
+            self.snapshot_tables.append(name)
+
+    def apply_numbered(self, event: EventBase, control: dict[str, Any]) -> None:
+        """
+        Count copies.
+        """
+        self.numbered.apply(event, control["epoch"], control.get("snapshot_id"))
 
     def sweep(self, snapshot_id: str, start: tuple[int, int]) -> None:
         """
         Remove what the snapshot did not confirm and that did not change since it began.
         """
         for key, stored in list(self.rows.items()):
+            if not is_asked(key[0], self.snapshot_tables):
+                continue
             if stored.confirmed != snapshot_id and stored.version < start:
                 del self.rows[key]
 

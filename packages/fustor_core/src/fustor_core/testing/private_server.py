@@ -80,6 +80,18 @@ class PrivateServer(ABC):
         if account is not None:
             shutil.chown(self.base, account)
 
+    @property
+    def pid(self) -> int:
+        """
+        The process of the running server.
+
+        Raises:
+            RuntimeError: It does not run.
+        """
+        if self._process is None:
+            raise RuntimeError(f"the server in {self.base} does not run; start it first")
+        return self._process.pid
+
     @abstractmethod
     def command(self) -> list[str]:
         """
@@ -100,7 +112,15 @@ class PrivateServer(ABC):
             RuntimeError: It failed.
         """
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=False, user=self._other_account(), cwd=self.base
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self._other_account(),
+            cwd=self.base,
+            # Files for the moment, too: those of two servers that are made at once may have the same names.
+            env={**os.environ, "TMPDIR": str(self.base)},
         )
         if done.returncode:
             raise RuntimeError(f"{Path(command[0]).name} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import pytest
 
 from fustor_core.drivers import SourceDriver
-from fustor_core.models.event import EventBase, EventType
+from fustor_core.models.event import EventBase, EventType, UntoldMark
 from fustor_core.values import encode_value
 
 WAIT_S = 20.0
@@ -31,6 +31,9 @@ WAIT_S = 20.0
 class SourceBench(Protocol):
     """
     One source of the driver's kind, with one table (or tree) that the tests change.
+
+    It may have a method `change_untold()` besides: remove every row of the table in a way that the source does not tell row by row
+    (TRUNCATE).
     """
 
     def make_driver(self) -> SourceDriver:
@@ -151,6 +154,14 @@ def settle(stream: Stream, driver: SourceDriver) -> list[EventBase]:
     assert high is not None
     stream.until_index(high)
     return [event for event in stream.events if event.rows]
+
+
+def chunks_of(driver: SourceDriver, **kwargs: Any) -> list[EventBase]:
+    """
+    Read a snapshot; return its chunks, without what only tells a watermark.
+    """
+    kwargs.setdefault("stop_event", threading.Event())
+    return [event for event in driver.get_snapshot_iterator(**kwargs) if event.rows]
 
 
 def rows_of(events: list[EventBase], table: str = "t") -> dict[Hashable, dict[str, Any]]:
@@ -299,6 +310,37 @@ class SourceConformance:
         assert stream.lost
         stream.close()
 
+    def test_rows_are_read_by_their_keys(self, bench: SourceBench, driver: SourceDriver) -> None:
+        """Rows asked for by keys as events carry them come as a snapshot shows them, behind a low watermark; no others come."""
+        for n in range(12):
+            bench.write(n, 1)
+        stream = Stream(driver)
+        bench.write(3, 2)
+        settle(stream, driver)
+        chunks = [chunk for chunk in self.snapshot(driver) if chunk.rows and chunk.key]
+        if not chunks:
+            pytest.skip("nothing here has a key")
+        first, key = chunks[0], chunks[0].key or ()
+        there = {one: row for one, row in apply({}, chunks).items() if one in bench.rows()}
+        keys = [tuple(row[name] for name in key) for row in there.values()]
+        read = driver.read_rows(first.event_schema, first.table, key, keys[:7], stop_event=threading.Event())
+        if read is None:
+            pytest.skip("this driver does not read rows by their keys")
+        mark, *events = list(read)
+        assert mark.is_progress_mark and mark.index >= first.index, "a low watermark goes first, and is not an old one"
+        assert all(event.index >= mark.index and event.event_type is EventType.INSERT for event in events)
+        assert apply({}, events) == dict(list(there.items())[:7])
+        other = (*key, "no such field")
+        assert driver.read_rows(first.event_schema, first.table, other, [(*keys[0], 1)]) is None, "not its key"
+        bench.delete(5)
+        high = driver.high_watermark()
+        assert high is not None
+        stream.until_index(high)
+        read = driver.read_rows(first.event_schema, first.table, key, keys, stop_event=threading.Event())
+        assert read is not None
+        assert not mismatch(apply({}, list(read)), bench.rows()), "what is gone is left out"
+        stream.close()
+
     def test_a_high_watermark_comes_by_when_the_source_is_idle(self, bench: SourceBench, driver: SourceDriver) -> None:
         """After high_watermark() the stream soon yields something at or past it, though nothing changes."""
         bench.write(1, 1)
@@ -308,6 +350,20 @@ class SourceConformance:
             if high is None:
                 pytest.skip("this driver has no high watermark")
             stream.until_index(high)
+        stream.close()
+
+    def test_positions_are_told_to_people(self, bench: SourceBench, driver: SourceDriver) -> None:
+        """Each place has a text; where bytes are counted, there are some between two places and none from one to itself."""
+        bench.write(1, 1)
+        stream = Stream(driver)
+        bench.write(2, 2)
+        stream.until(lambda: any(event.rows for event in stream.events))
+        places = sorted({event.index for event in stream.events})
+        first, last = places[0], places[-1]
+        assert all(driver.position_text(place) for place in places)
+        between = driver.bytes_between(first, last)
+        if between is not None:
+            assert between >= 0 and driver.bytes_between(last, last) == 0
         stream.close()
 
     def test_a_change_is_at_or_below_the_high_watermark_taken_after_it(
@@ -323,6 +379,31 @@ class SourceConformance:
         stream.until(lambda: any(event.rows for event in stream.events))
         changes = [event.index for event in stream.events if event.rows]
         assert max(changes) <= high, f"the change at {max(changes)} is past the high watermark {high} taken after it"
+        stream.close()
+
+    def test_what_changes_rows_untold_is_marked_and_the_stream_goes_on(
+        self, bench: SourceBench, driver: SourceDriver
+    ) -> None:
+        """A mark behind everything before it; a snapshot from then on is at or past it, also when it finds no row."""
+        change = getattr(bench, "change_untold", None)
+        if change is None:
+            pytest.skip("rows of this source do not change untold")
+        bench.write(1, 1)
+        stream = Stream(driver)
+        bench.write(2, 1)
+        settle(stream, driver)
+        change()
+        stream.until(lambda: any(isinstance(event, UntoldMark) for event in stream.events))
+        settle(stream, driver)
+        at = next(n for n, event in enumerate(stream.events) if isinstance(event, UntoldMark))
+        mark = stream.events[at]
+        assert max(event.index for event in stream.events[:at]) < mark.index, "the mark has no place of its own"
+        chunks = self.snapshot(driver, tables=[f"{mark.event_schema}.{mark.table}"])
+        assert chunks, "nobody can know that the rows are gone"
+        assert not any(chunk.rows for chunk in chunks)
+        assert min(chunk.index for chunk in chunks) >= mark.index
+        bench.write(3, 1)
+        stream.until(lambda: not mismatch(apply({}, stream.events[at:]), bench.rows()))
         stream.close()
 
     def test_a_snapshot_amid_changes_converges(self, bench: SourceBench, driver: SourceDriver) -> None:
@@ -384,6 +465,45 @@ class SourceConformance:
         for key, columns in wanted.items():
             for name in columns:
                 assert encode_value(live[key].get(name)) == encode_value(read[key].get(name)), (key, name)
+
+    def test_tables_to_choose_from_are_those_that_are_read(self, bench: SourceBench, driver: SourceDriver) -> None:
+        """Where the driver lists tables, a snapshot's are among them under the same names, and choosing one by `include` works."""
+        bench.write(1, 1)
+        given: dict[str, Any] = {"uri": driver.config.uri, "credential": driver.config.credential}
+        params = {name: value for name, value in driver.config.driver_params.items() if name != "state_dir"}
+        tables = asyncio.run(driver.get_available_tables(**given, driver_params=params))
+        if tables is None:
+            return
+        listed = {(table["schema"], table["table"]): table for table in tables}
+        read = {(event.event_schema, event.table) for event in driver.get_snapshot_iterator() if event.rows}
+        assert read and read <= set(listed)
+        schema, name = min(read)
+        chosen = asyncio.run(
+            driver.get_available_tables(**given, driver_params={**params, "include": [f"{schema}.{name}"]})
+        )
+        assert [(table["schema"], table["table"]) for table in chosen or ()] == [(schema, name)]
+        rows = listed[schema, name].get("rows")
+        assert rows is None or not listed[schema, name].get("is_exact") or rows == len(bench.rows())
+
+    def test_estimated_rows_are_of_tables_that_are_read(self, bench: SourceBench, driver: SourceDriver) -> None:
+        """Where the driver says about how many rows there are, it says so of the snapshot's tables under their names, and of one alone."""
+        bench.write(1, 1)
+        estimated = driver.estimate_rows()
+        if estimated is None:
+            return
+        assert all(type(rows) is int and rows >= 0 for rows in estimated.values())
+        (name, *_) = sorted(
+            f"{event.event_schema}.{event.table}" for event in driver.get_snapshot_iterator() if event.rows
+        )
+        assert name in estimated
+        assert set(driver.estimate_rows([name]) or ()) == {name}
+
+    def test_the_wizard_has_steps(self, driver: SourceDriver) -> None:
+        """Each step has an id, a title and a schema, and the checks that it names are there."""
+        told = asyncio.run(driver.get_wizard_steps())
+        for step in told["steps"]:
+            assert step["step_id"] and step["title"] and isinstance(step["schema"], dict)
+            assert all(callable(getattr(driver, name)) for name in step.get("validations", ()))
 
     def test_the_incarnation_is_stable(self, bench: SourceBench, driver: SourceDriver) -> None:
         """Two instances for the same source name the same incarnation."""
