@@ -21,11 +21,16 @@ DEFAULT_PORT = 3306
 
 class MysqlParams(DatabaseParams):
     """
-    The `driver_params` of a MariaDB or MySQL source. `tls: auto` uses TLS when a certificate authority is given.
+    The `driver_params` of a MariaDB or MySQL source. `tls: auto` uses TLS when the server offers it, and checks its certificate
+    when `ca_file` is given.
     """
 
     server_id: int | None = Field(
-        None, ge=1, le=2**32 - 1, description="The id of this reader among replicas; by default a random one each time."
+        None,
+        ge=1,
+        le=2**32 - 1,
+        title="Id among the replicas",
+        description="The id of this reader among replicas; by default a random one each time.",
     )
 
 

@@ -50,7 +50,7 @@ class Server:
                 host=self.address.host,
                 port=self.address.port,
                 user=self.user,
-                password="" if secret is None else secret.get_secret_value(),
+                password=b"" if secret is None else secret.get_secret_value().encode(),  # text would be sent as latin1
                 charset="utf8mb4",
                 connect_timeout=max(1, round(params.connect_timeout_s)),
                 read_timeout=read_timeout_s or params.read_timeout_s,
@@ -124,8 +124,8 @@ class Packets:
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._server = server
-        self._connection = connection
-        self._doing = doing
+        self.connection = connection
+        self.doing = doing
         self._is_over = is_over
         self._socket: socket.socket = connection._sock
         self.buffer = b""
@@ -136,7 +136,7 @@ class Packets:
         Send a command.
         """
         self.buffer, self.at = b"", 0
-        with self._server.faults(self._doing):
+        with self._server.faults(self.doing):
             self._socket.sendall(struct.pack("<I", len(payload)) + payload)
 
     def fill(self, timeout_s: float) -> bool:
@@ -146,7 +146,7 @@ class Packets:
         Raises:
             ConnectionLost: The server closed the connection.
         """
-        with self._server.faults(self._doing):
+        with self._server.faults(self.doing):
             self._socket.settimeout(timeout_s)
             try:
                 more = self._socket.recv(_READ_BYTES)
@@ -154,7 +154,7 @@ class Packets:
                 return False
             if not more:
                 raise ConnectionLost(
-                    f"{self._doing} at {self._server.address}: the server closed the connection",
+                    f"{self.doing} at {self._server.address}: the server closed the connection",
                     hint="the agent connects again and goes on where it was",
                 )
         self.buffer = self.buffer[self.at :] + more if self.at < len(self.buffer) else more
@@ -208,9 +208,10 @@ class Packets:
         """
         Tell whether nothing more has arrived yet (asks the system; data of TLS that was read ahead does not count).
         """
-        with self._server.faults(self._doing):
-            ready, _, _ = select.select([self._socket], [], [], 0)
-        return not ready
+        with self._server.faults(self.doing):
+            poll = select.poll()  # select() takes no descriptor above 1,023
+            poll.register(self._socket, select.POLLIN)
+            return not poll.poll(0)
 
     def _gather(self, missing: int) -> None:
         """
@@ -218,7 +219,7 @@ class Packets:
         """
         pieces = [self.buffer[self.at :]]
         deadline = time.monotonic() + 60.0
-        with self._server.faults(self._doing):
+        with self._server.faults(self.doing):
             self._socket.settimeout(1.0)
             while missing > 0 and not self._is_over():
                 try:
@@ -269,9 +270,7 @@ class Packets:
         text = payload[3:]
         if text[:1] == b"#":
             text = text[6:]
-        return fault_of(
-            code, text.decode("utf-8", "replace"), self._doing, str(self._server.address), self._server.user
-        )
+        return fault_of(code, text.decode("utf-8", "replace"), self.doing, str(self._server.address), self._server.user)
 
     def close(self) -> None:
         """
@@ -280,4 +279,4 @@ class Packets:
         try:
             self._socket.close()
         finally:
-            self._connection._force_close()
+            self.connection._force_close()

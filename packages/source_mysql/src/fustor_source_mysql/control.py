@@ -9,6 +9,7 @@ from typing import Any
 
 from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_source_mysql.connection import Connection, Server
+from fustor_source_mysql.faults import is_of_statement
 from fustor_source_mysql.position import Boundary, file_number
 
 
@@ -37,7 +38,9 @@ class Control:
             self._connection = connection
             try:
                 return self.server.query(connection, sql, doing)
-            except ConnectionLost:
+            except ConnectionLost as exc:
+                if is_of_statement(exc):
+                    raise
                 self._drop()
                 if fresh:
                     raise
@@ -64,6 +67,20 @@ class Control:
         Whether it is MariaDB rather than MySQL.
         """
         return "mariadb" in self.version.lower()
+
+    @property
+    def tells_snapshot_place(self) -> bool:
+        """
+        Whether it tells which place of the log a consistent snapshot shows.
+        """
+        return self.is_mariadb
+
+    @property
+    def grants_are_literal(self) -> bool:
+        """
+        Whether names of databases in GRANT are taken as they stand, not as patterns.
+        """
+        return (self.variable("partial_revokes") or "OFF").upper() == "ON"
 
     def charset_of(self, collation: int) -> str:
         """

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fustor_source_mysql import values
+from fustor_source_mysql.binary_json import json_text
+from fustor_source_mysql.compressed import inflated_column
 
 Image = Callable[[bytes, int], tuple[tuple[Any, ...], int]]
 """
@@ -23,7 +25,7 @@ TINY, SHORT, LONG, FLOAT, DOUBLE, TIMESTAMP, LONGLONG, INT24 = 1, 2, 3, 4, 5, 7,
 DATE, TIME, DATETIME, YEAR, NEWDATE, VARCHAR, BIT = 10, 11, 12, 13, 14, 15, 16
 TIMESTAMP2, DATETIME2, TIME2 = 17, 18, 19
 BLOB_COMPRESSED, VARCHAR_COMPRESSED = 140, 141
-JSON, NEWDECIMAL, ENUM, SET = 245, 246, 247, 248
+VECTOR, JSON, NEWDECIMAL, ENUM, SET = 242, 245, 246, 247, 248
 TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB, VAR_STRING, STRING, GEOMETRY = 249, 250, 251, 252, 253, 254, 255
 
 _FIXED: Final = {TINY: "b", SHORT: "h", LONG: "i", LONGLONG: "q", FLOAT: "f", DOUBLE: "d", YEAR: "B"}
@@ -91,7 +93,7 @@ class _Maker:
         self.pieces.append(self._piece(at, column))
 
     def _call(self, at: int, function: Callable[..., Any]) -> str:
-        name = f"f{at}"
+        name = f"f{at}".replace("-", "_")
         self.names[name] = function
         return name
 
@@ -149,20 +151,22 @@ class _Maker:
         Return the source for a column that is preceded by its length.
         """
         v = f"v{at}"
-        if c.type in (VARCHAR, VAR_STRING, STRING):
+        if c.type in (VARCHAR, VAR_STRING, STRING, VARCHAR_COMPRESSED):
             width = 1 if c.meta < 256 else 2
-        elif c.type in (BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, GEOMETRY):
+        elif c.type in (BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, GEOMETRY, JSON, VECTOR, BLOB_COMPRESSED):
             width = c.meta
-        elif c.type in (BLOB_COMPRESSED, VARCHAR_COMPRESSED):
-            raise UnknownType("a COMPRESSED column (the binary log holds it compressed)")
-        elif c.type == JSON:
-            raise UnknownType("a JSON column of MySQL (the binary log holds it in a form of its own)")
         else:
             raise UnknownType(f"type number {c.type}")
         length = "b[p]" if width == 1 else f"_int(b[p:p+{width}], 'little')"
         read = f"n = {length}; p += {width}; {v} = b[p:p+n]; p += n"
         if not c.is_sent:
             return read
+        if c.type in (BLOB_COMPRESSED, VARCHAR_COMPRESSED):
+            f = self._call(-at - 1, inflated_column)
+            read = f"{read}; {v} = {f}({v})"
+        if c.type in (JSON, VECTOR):
+            f = self._call(at, json_text if c.type == JSON else values.vector_floats)
+            return f"{read}; {v} = {f}({v})"
         if c.kind in ("text", "json"):
             f = self._call(at, values.text_decoder(c.charset or "utf8mb4"))
             return f"{read}; {v} = {f}({v})"

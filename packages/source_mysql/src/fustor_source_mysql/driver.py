@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fustor_core.drivers import SourceDriver
-from fustor_core.errors import RowsUntold
+from fustor_core.errors import ConfigError
 from fustor_core.models.config import SourceConfig
 from fustor_core.models.event import EventBase
-from fustor_source_mysql import setup
-from fustor_source_mysql.config import parse_address, parse_credential, parse_params, wanted_of
+from fustor_core.selection import Selection, differing, of_tables
+from fustor_source_mysql import by_key, keyless, setup
+from fustor_source_mysql.config import MysqlParams, parse_address, parse_credential, parse_params, wanted_of
 from fustor_source_mysql.connection import Server
 from fustor_source_mysql.control import Control
 from fustor_source_mysql.lineage import Lineage
 from fustor_source_mysql.position import LARGEST_DUMP_POSITION, Boundary, boundary_of
+from fustor_source_mysql.prepared import PreparedPlaces
+from fustor_source_mysql.schema import Table, estimated_rows, read_tables
 from fustor_source_mysql.snapshot import Snapshot
 from fustor_source_mysql.stream import BinlogStream
 
@@ -33,6 +36,9 @@ class MysqlDriver(SourceDriver):
         ConfigError: Address, credential or `driver_params` can't be used.
     """
 
+    title = "MariaDB / MySQL"
+    params_model = MysqlParams
+
     def __init__(self, id: str, config: SourceConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)
         self._params = parse_params(config.driver_params)
@@ -41,10 +47,10 @@ class MysqlDriver(SourceDriver):
         self._control = Control(Server(self._address, parse_credential(config.credential), self._params))
         self._known: Lineage | None = None
         self._lock = threading.Lock()
+        self._prepared: PreparedPlaces | None = None
         self._stream: BinlogStream | None = None
-        self._untold: Boundary | None = None
         self._reset = False
-        self._keyless: set[str] = set()
+        self._keyless: dict[str, tuple[str, str] | None] = {}
 
     def _lineage(self) -> Lineage:
         with self._lock:
@@ -66,10 +72,6 @@ class MysqlDriver(SourceDriver):
             self._reset = False
             lineage.begin_anew()
             start, lost = newest, start_position >= 0
-        if self._untold is not None and (start_position < 0 or start <= self._untold):
-            # The rows that a statement changed untold: go on behind it, and let a snapshot bring them.
-            start, lost = self._untold if not lost else start, True
-        self._untold = None
         stem = name.rpartition(".")[0]
         stream = BinlogStream(
             self._control,
@@ -81,16 +83,20 @@ class MysqlDriver(SourceDriver):
             on_file=self._saw_file,
             on_keyless=self._saw_keyless,
             server_id=self._params.server_id,
+            prepared=self._places_of(lineage),
         )
         self._stream = stream
         return self._watched(stream), lost
 
+    def _places_of(self, lineage: Lineage) -> PreparedPlaces:
+        with self._lock:
+            if self._prepared is None or self._prepared.history != lineage.name:
+                self._prepared = PreparedPlaces(self.state_dir, lineage.name)
+            return self._prepared
+
     def _watched(self, stream: BinlogStream) -> Iterator[EventBase]:
         try:
             yield from stream
-        except RowsUntold as exc:
-            self._untold = boundary_of(exc.position)
-            raise
         finally:
             stream.close()
 
@@ -100,8 +106,10 @@ class MysqlDriver(SourceDriver):
             self._reset = True
         return fits
 
-    def _saw_keyless(self, schema: str, table: str) -> None:
-        self._keyless.add(f"{schema}.{table}")
+    def _saw_keyless(self, schema: str, table: str, declared: Table | None) -> bool:
+        name = f"{schema}.{table}"
+        self._keyless[name] = why = keyless.why_not(declared, name)
+        return why is None
 
     def _place(self, position: int, newest: Boundary) -> Boundary | None:
         """
@@ -122,25 +130,69 @@ class MysqlDriver(SourceDriver):
         """
         Read tables in chunks; see `SourceDriver.get_snapshot_iterator`. `where` is SQL, for every table that is read.
         """
+        return self._snapshot(**kwargs).chunks()
+
+    def _snapshot(self, **kwargs: Any) -> Snapshot:
         return Snapshot(
             self._control,
             self._wanted,
-            self._stream,
             kwargs.get("stop_event") or threading.Event(),
             batch_size=kwargs.get("batch_size") or _BATCH,
             rows_at_once=self._params.rows_at_once,
+            tables_at_once=self._params.tables_at_once,
             tables=kwargs.get("tables"),
             where=kwargs.get("where"),
             token=kwargs.get("resume_token"),
             required=kwargs.get("required_fields"),
+            with_keyless=kwargs.get("with_keyless", True),
             on_keyless=self._saw_keyless,
-        ).chunks()
+        )
+
+    def read_rows(
+        self, event_schema: str, table: str, key: Sequence[str], keys: Sequence[Sequence[Any]], **kwargs: Any
+    ) -> Iterator[EventBase] | None:
+        """
+        Read rows by their keys; see `SourceDriver.read_rows`.
+        """
+        found = read_tables(self._control.query, self._wanted, event_schema, table)
+        if not found or found[0].key != tuple(key):
+            return None
+        where = by_key.condition(found[0], keys)
+        return None if where is None else self._snapshot(where=where, **kwargs).rows_of(found[0])
+
+    def estimate_rows(self, tables: Sequence[str] | None = None) -> dict[str, int] | None:
+        """
+        Return what the server's statistics say; see `SourceDriver.estimate_rows`.
+        """
+        return of_tables(estimated_rows(self._control.query, self._wanted), tables)
+
+    def whole_updates(self, event_schema: str, table: str) -> str | None:
+        """
+        Tell by how much of a row the server logs; see `SourceDriver.whole_updates`.
+        """
+        image = self._control.variable("binlog_row_image") or "FULL"
+        return "" if image.upper() == "FULL" else "To avoid that, set `binlog_row_image = FULL` at the server."
 
     def high_watermark(self) -> int | None:
         """
         Return the end of the binary log: what is committed by now lies before it.
         """
         return self._control.newest()[1].index
+
+    @classmethod
+    def position_text(cls, position: int) -> str:
+        """
+        Return number of the log file and bytes in it: `000012:345`.
+        """
+        return str(boundary_of(position))
+
+    @classmethod
+    def bytes_between(cls, earlier: int, later: int) -> int | None:
+        """
+        Return how many bytes of the log lie between two places of one file; how long files are no position tells.
+        """
+        begin, end = boundary_of(earlier), boundary_of(later)
+        return end.offset - begin.offset if begin.file == end.file else None
 
     def is_position_available(self, position: int) -> bool:
         """
@@ -149,6 +201,22 @@ class MysqlDriver(SourceDriver):
         if position < 0:
             return False
         return self._place(position, self._control.newest()[1]) is not None
+
+    def tables_changed(self, before: SourceConfig) -> list[str] | None:
+        """
+        Compare what is wanted now with what was; see `SourceDriver.tables_changed`.
+        """
+        try:
+            wanted = wanted_of(parse_address(before.uri), parse_params(before.driver_params))
+        except ConfigError:
+            return None
+        return differing(self._columns(wanted), self._columns(self._wanted))
+
+    def _columns(self, wanted: Selection) -> dict[str, list[str]]:
+        return {
+            f"{table.schema}.{table.name}": [column.name for column in table.columns if column.is_wanted]
+            for table in read_tables(self._control.query, wanted)
+        }
 
     def incarnation(self) -> str:
         """
@@ -163,19 +231,19 @@ class MysqlDriver(SourceDriver):
         """
         Return where the stream is, and which tables are left out.
         """
-        problems = [
-            {
-                "where": table,
-                "what": "the table has neither a primary key nor a unique index without NULLs: its rows are left out",
-                "hint": f"ALTER TABLE {table} ADD PRIMARY KEY (...); or name it in `exclude`",
-            }
-            for table in sorted(self._keyless)
+        known = sorted(self._keyless.copy().items())
+        problems = [{"where": name, "what": why[0], "hint": why[1]} for name, why in known if why is not None]
+        without = [
+            {"where": name, "hint": f"{keyless.key_sql(name)} or name it in `exclude`"}
+            for name, why in known
+            if why is None
         ]
         stream = self._stream
         if stream is None:
-            return {"problems": problems}
+            return {"problems": problems, "keyless": without}
         place = stream.boundary
         return {
+            "keyless": without,
             "log_file": place.file,
             "log_offset": place.offset,
             "log_events": stream.events,
@@ -199,6 +267,15 @@ class MysqlDriver(SourceDriver):
         Return the columns of every wanted table as `schema.table.column`.
         """
         return await setup.available_fields(uri, credential, driver_params)
+
+    @classmethod
+    async def get_available_tables(
+        cls, *, uri: str, credential: Any = None, driver_params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]] | None:
+        """
+        Return every wanted table with about how many rows it has.
+        """
+        return await setup.available_tables(uri, credential, driver_params)
 
     @classmethod
     async def test_connection(

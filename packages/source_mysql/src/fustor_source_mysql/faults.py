@@ -4,7 +4,7 @@ What goes wrong between the driver and the server, as the errors that tell the a
 | what the server or the network says | error |
 |---|---|
 | wrong user or password (1045, 1698), unknown plugin | AuthenticationFailed |
-| a right is missing (1044, 1142, 1143, 1227, 1370) | PermissionMissing, with the GRANT |
+| a right is missing (1044, 1142, 1143, 1227, 1370) | PermissionMissing, with the GRANT; see `narrowed` |
 | no such database (1049), binary log off (1236 without one), anything about set-up | ConfigError |
 | everything that may pass: connection gone, server starting or stopping, lock timeouts, killed queries | ConnectionLost |
 """
@@ -12,27 +12,23 @@ What goes wrong between the driver and the server, as the errors that tell the a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import pymysql
 from pymysql.constants import ER
 
 from fustor_core.errors import AuthenticationFailed, ConfigError, ConnectionLost, FustorError, PermissionMissing
+from fustor_core.outcome import PASSWORD, REMEDY
+from fustor_source_mysql.rights import account, grants, log_grant
 
 _WRONG_PASSWORD = {ER.ACCESS_DENIED_ERROR, 1698, 1275, 2059, 2061}
-_MISSING_RIGHT = {ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, 1227, 1370}
+_LOG_RIGHT = 1227  # ER_SPECIFIC_ACCESS_DENIED_ERROR: a right on the whole server, which the log alone needs
+_MISSING_RIGHT = {ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, _LOG_RIGHT, 1370}
 _NO_DATABASE = {ER.BAD_DB_ERROR}
+# The server shuts down, or ends this connection.
+_ENDING = {1053, 1152, 1927, 3169, 4031, *range(1154, 1162)}
 GONE_LOG = 1236  # ER_MASTER_FATAL_ERROR_READING_BINLOG
-
-RIGHTS = "SELECT, RELOAD, REPLICATION SLAVE, REPLICATION CLIENT"
-
-
-def grant(user: str) -> str:
-    """
-    Return the SQL that gives a user what the driver needs.
-    """
-    return f"GRANT {RIGHTS} ON *.* TO '{user}'@'%';"
 
 
 @contextmanager
@@ -74,13 +70,14 @@ def fault_of(code: int, said: str, doing: str, where: str, user: str) -> FustorE
         return AuthenticationFailed(
             f"{where} does not let {user!r} in: {said}",
             hint="mend user and password of this source; the server may also allow the user from other hosts only",
-            context=context,
+            context={**context, REMEDY: [f"CREATE USER {account(user)} IDENTIFIED BY '{PASSWORD}';", *grants(user)]},
         )
     if code in _MISSING_RIGHT:
+        sql = [log_grant(user)] if code == _LOG_RIGHT else grants(user)
         return PermissionMissing(
             f"{doing} at {where}: {user!r} may not: {said}",
-            hint=f"let an administrator run: {grant(user)}",
-            context=context,
+            hint=f"let an administrator run: {' '.join(sql)}",
+            context={**context, REMEDY: sql},
         )
     if code in _NO_DATABASE:
         return ConfigError(
@@ -90,4 +87,28 @@ def fault_of(code: int, said: str, doing: str, where: str, user: str) -> FustorE
         f"{doing} at {where} failed: {said or 'no reason given'} ({code})",
         hint="the agent tries again; if it stays, look at the server's log",
         context=context,
+    )
+
+
+def is_of_statement(error: FustorError) -> bool:
+    """
+    Tell whether an error is the server's answer to one statement: the connection goes on, and the same again would have the same answer.
+    """
+    code = error.context.get("code")
+    return isinstance(code, int) and code >= 1000 and code // 1000 != 2 and code not in _ENDING
+
+
+def narrowed(error: FustorError, user: str, databases: Collection[str]) -> FustorError:
+    """
+    Return an error with what mends it for the wanted databases alone. A connection does not know which these are: its errors tell
+    how to let the user read all.
+    """
+    remedy, (everything,) = error.context.get(REMEDY, []), grants(user)
+    if everything not in remedy:
+        return error
+    mending = grants(user, databases)
+    return type(error)(
+        error.message,
+        hint=error.hint.replace(everything, " ".join(mending)),
+        context={**error.context, REMEDY: [*(one for one in remedy if one != everything), *mending]},
     )

@@ -6,11 +6,10 @@ position may name a place that means something else now. What is remembered of e
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from pathlib import Path
 
-from fustor_core.errors import ConfigError
+from fustor_core.state_file import write_state
 
 _KEPT = 64
 
@@ -74,16 +73,4 @@ class Lineage:
         return f"{self.server}/{self.id}"
 
     def _save(self) -> None:
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._file.with_suffix(".new")
-            with fresh.open("w") as out:
-                json.dump({"server": self.server, "lineage": self.id, "begun": self._begun}, out)
-                out.flush()
-                os.fsync(out.fileno())
-            fresh.replace(self._file)
-        except OSError as exc:
-            raise ConfigError(
-                f"{str(self._file)!r} can't be written: {exc.strerror}",
-                hint="make room, or set `driver_params: {state_dir: ...}` to a folder that can be written",
-            ) from None
+        write_state(self._file, {"server": self.server, "lineage": self.id, "begun": self._begun})

@@ -35,6 +35,9 @@ class Boundary:
         """
         return index_of(self.file, self.offset)
 
+    def __str__(self) -> str:
+        return f"{self.file:06}:{self.offset}"
+
 
 def index_of(file: int, offset: int) -> int:
     """

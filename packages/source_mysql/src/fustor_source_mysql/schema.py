@@ -35,6 +35,8 @@ def json_type(kind: str, labels: Sequence[str] = ()) -> dict[str, Any]:
         entry = {"type": "number"}
     elif kind in ("bytes", "shape"):
         entry = {"type": "string", "contentEncoding": "base64"}
+    elif kind == "vector":
+        entry = {"type": "array", "items": {"type": "number"}}
     elif kind == "set":
         entry = {"type": "array", "items": {"type": "string", "enum": list(labels)}}
     elif kind == "enum":
@@ -73,7 +75,7 @@ def kind_of(data_type: str, column_type: str) -> str:
         return "bytes"
     if name in _SHAPES:
         return "shape"
-    if name in ("decimal", "date", "time", "datetime", "timestamp", "year", "bit", "enum", "set", "json"):
+    if name in ("decimal", "date", "time", "datetime", "timestamp", "year", "bit", "enum", "set", "json", "vector"):
         return name
     if name in ("uuid", "inet6", "inet4"):
         return name
@@ -113,13 +115,21 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """
-    One table. `key` is empty when nothing identifies a row.
+    One table. `key` is empty when nothing identifies a row; `engine` is its storage engine.
     """
 
     schema: str
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    engine: str = "InnoDB"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """
+        Schema and name.
+        """
+        return self.schema, self.name
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -185,14 +195,31 @@ def read_tables(query: Query, wanted: Selection, schema: str | None = None, name
     return [table for one in schemas if wanted.schema(one) for table in _read_schema(query, wanted, one, "")]
 
 
+def estimated_rows(query: Query, wanted: Selection) -> dict[tuple[str, str], int]:
+    """
+    Return about how many rows each wanted table has, as the server's statistics have it.
+    """
+    schemas = [str(row[0]) for row in query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
+    return {
+        (str(schema), str(table)): int(rows)
+        for one in schemas
+        if wanted.schema(one)
+        for schema, table, rows in query(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES"
+            f" WHERE TABLE_SCHEMA = {quoted(one)} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+        )
+        if rows is not None and wanted.table(schema, table)
+    }
+
+
 def _read_schema(query: Query, wanted: Selection, schema: str, narrowed: str) -> list[Table]:
     # Always of one schema: without that the server opens every table and view it has, its own too.
     where = f"TABLE_SCHEMA = {quoted(schema)}{narrowed}"
     base = query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES"
         f" WHERE {where} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
     )
-    there = [(s, t) for s, t in base if wanted.table(s, t)]
+    there = {(s, t): str(engine) for s, t, engine in base if wanted.table(s, t)}
     if not there:
         return []
     columns: dict[tuple[str, str], list[Column]] = {known: [] for known in there}
@@ -222,7 +249,7 @@ def _read_schema(query: Query, wanted: Selection, schema: str, narrowed: str) ->
             )
         )
     keys = _keys(query, where)
-    return [Table(s, t, tuple(columns[s, t]), keys.get((s, t), ())) for s, t in sorted(there)]
+    return [Table(s, t, tuple(columns[s, t]), keys.get((s, t), ()), engine) for (s, t), engine in sorted(there.items())]
 
 
 def _keys(query: Query, where: str) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -2,9 +2,10 @@
 The snapshot: reads tables in the order of their keys, in short transactions, and gives out chunks.
 
 Low watermark: MariaDB tells exactly which place in the log a consistent snapshot shows (`binlog_snapshot_file` and
-`binlog_snapshot_position`). MySQL does not: there the place is taken first, then the stream is awaited there, and then that
-every transaction it passed can be seen (`WAIT_FOR_EXECUTED_GTID_SET`). "Current position, then SELECT" would lose what is in
-the log and not yet visible.
+`binlog_snapshot_position`). MySQL does not: see `visibility`. "Current position, then SELECT" would lose what is in the log and
+not yet visible.
+
+A table without a key is read wholly in one transaction, at an exact place: see `keyless`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from fustor_core.errors import ConfigError, ConnectionLost, DriverError
-from fustor_core.models.event import EventBase, InsertEvent
+from fustor_core.errors import ConnectionLost, DriverError
+from fustor_core.models.event import EventBase, InsertEvent, progress_mark
+from fustor_core.parallel_tables import Chunk, ParallelTables, StopOfBoth
 from fustor_core.selection import Selection
-from fustor_core.table_token import read_token, write_token
+from fustor_core.table_token import Cursor, TableToken
 from fustor_source_mysql import values
 from fustor_source_mysql.connection import Packets, Server
 from fustor_source_mysql.control import Control
+from fustor_source_mysql.keyless import open_locked
+from fustor_source_mysql.lenenc import lenenc
 from fustor_source_mysql.position import Boundary, file_number
 from fustor_source_mysql.schema import Catalog, Column, Table, named, quoted
-from fustor_source_mysql.stream import BinlogStream
-from fustor_source_mysql.tablemap import lenenc
+from fustor_source_mysql.visibility import Gate
 
 _COM_QUERY = b"\x03"
 _ANSWER_WAIT_S = 600.0
+_SLOW_READER_S = 3600
 _BY_NUMBER = ("enum", "set", "bit")  # whose order as text is not the order of ORDER BY
 
 RowReader = Callable[[bytes], tuple[Any, ...]]
@@ -39,43 +43,47 @@ class Snapshot:
     Args:
         control: For questions besides.
         wanted: Which tables and columns.
-        stream: The open message stream, where there is one.
         stop: Ends the snapshot within a second.
         batch_size: Most rows in a chunk.
         rows_at_once: Most rows in one transaction.
+        tables_at_once: Most tables read at the same time.
         tables: Only these tables: `table` or `schema.table`.
         where: Only rows of which this holds, in SQL.
         token: Go on after the chunk that carried it.
         required: Only these columns, and keys; None = all.
-        on_keyless: Told of each table that has no key: it is left out.
+        with_keyless: Whether tables without a key are read.
+        on_keyless: Told of each table that has no key; False = leave it out.
     """
 
     def __init__(
         self,
         control: Control,
         wanted: Selection,
-        stream: BinlogStream | None,
         stop: threading.Event,
         *,
         batch_size: int,
         rows_at_once: int,
+        tables_at_once: int,
         tables: Collection[str] | None = None,
         where: str | None = None,
         token: str | None = None,
         required: Collection[str] | None = None,
-        on_keyless: Callable[[str, str], None] = lambda schema, table: None,
+        with_keyless: bool = True,
+        on_keyless: Callable[[str, str, Table | None], bool] = lambda schema, table, declared: True,
     ) -> None:
         self._control = control
         self._server: Server = control.server
         self._wanted = wanted
-        self._stream = stream
-        self._stop = stop
-        self._batch = max(1, batch_size)
-        self._at_once = max(self._batch, rows_at_once)
+        self._stop = StopOfBoth(stop)
+        self._gate = Gate(control, self._stop)
+        self._at_once = max(1, rows_at_once)
+        self._batch = max(1, min(batch_size, self._at_once))
+        self._tables_at_once = tables_at_once
         self._names = None if tables is None else set(tables)
         self._where = where
-        self._token = read_token(token)
+        self._token = TableToken.read(token)
         self._required = required
+        self._with_keyless = with_keyless and where is None
         self._on_keyless = on_keyless
 
     def chunks(self) -> Iterator[EventBase]:
@@ -85,24 +93,99 @@ class Snapshot:
         Raises:
             FustorError: See `fustor_source_mysql.faults`.
         """
-        tables = [t for t in Catalog(self._control.query, self._wanted).tables() if self._is_asked(t)]
-        token = self._token
-        after = None if token is None else token.place
-        for table in tables:
-            place = (table.schema, table.name)
-            if self._stop.is_set():
-                return
-            if after is not None and place < after:
-                continue
-            if not table.key:
-                self._on_keyless(table.schema, table.name)
-                continue
-            yield from self._table(table, token.after if token is not None and place == after else None)
+        if self._token is None:
+            yield self._watermark()
+        found = [t for t in Catalog(self._control.query, self._wanted).tables() if self._is_asked(t)]
+        yield from ParallelTables(
+            [table for table in found if table.key or self._has_exact(table)],
+            connect=self._connect,
+            read=self._table,
+            token=self._token,
+            at_once=self._tables_at_once,
+            stop=self._stop,
+        ).chunks()
+
+    def rows_of(self, table: Table) -> Iterator[EventBase]:
+        """
+        Yield the rows of one table, behind a watermark.
+
+        Raises:
+            FustorError: As `chunks`.
+        """
+        packets = self._connect()
+        try:
+            yield progress_mark(self._begin(packets.connection).index)
+            self._server.query(packets.connection, "COMMIT")
+            for chunk in self._table(packets, table, None):
+                yield chunk.event
+        finally:
+            packets.close()
+
+    def _watermark(self) -> EventBase:
+        """
+        Return where the snapshot begins, taken before anybody looks at which tables there are: what is not there then is gone.
+        """
+        packets = self._connect()
+        try:
+            return progress_mark(self._begin(packets.connection).index)
+        finally:
+            packets.close()
+
+    def _connect(self) -> Packets:
+        return Packets(self._server, self._server.connect(), "reading tables", self._stop.is_set)
 
     def _is_asked(self, table: Table) -> bool:
         return self._names is None or table.name in self._names or f"{table.schema}.{table.name}" in self._names
 
-    def _table(self, table: Table, cursor: list[Any] | None) -> Iterator[EventBase]:
+    def _has_exact(self, table: Table) -> bool:
+        return self._on_keyless(table.schema, table.name, table) and self._with_keyless
+
+    def _keyless(self, packets: Packets, table: Table) -> Iterator[Chunk]:
+        """
+        Read a table without a key, from its beginning.
+        """
+        sent = [c for c in table.sent if self._required is None or c.name in self._required]
+        if not sent:
+            return
+        packets.doing = f"reading {table.schema}.{table.name}"
+        self._server.query(packets.connection, f"SET SESSION net_write_timeout = {_SLOW_READER_S}")
+        low = self._begin_exact(packets.connection, table)
+        # No index: rows come in the order they lie in, the same each time they are read at the same place.
+        sql = f"SELECT {', '.join(map(_expression, sent))} FROM {named(table.schema)}.{named(table.name)} USE INDEX ()"
+        make = _ChunkMaker(table, sent)
+        count = 0
+        rows: list[Any] = []
+        for row in self._rows(packets, sql, make_reader([values.from_text(c.kind, c.charset) for c in sent])):
+            rows.append(row)
+            if len(rows) >= self._batch:
+                yield Chunk(make.event(rows, low, count), None)
+                count += len(rows)
+                rows = []
+        if self._stop.is_set():
+            return
+        if rows:
+            yield Chunk(make.event(rows, low, count), None)
+        yield Chunk(make.event([], low, count + len(rows)), None)
+        self._server.query(packets.connection, "COMMIT")
+
+    def _begin_exact(self, connection: Any, table: Table) -> Boundary:
+        """
+        Open a transaction that shows a table exactly as it was at a known place of the log.
+        """
+        if self._control.tells_snapshot_place:
+            return self._begin(connection)
+        server = self._server
+        server.query(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+        def begin() -> None:
+            server.query(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+
+        return open_locked(self._control, table, begin)
+
+    def _table(self, packets: Packets, table: Table, after: Cursor) -> Iterator[Chunk]:
+        if not table.key:
+            yield from self._keyless(packets, table)
+            return
         sent = [c for c in table.sent if self._required is None or c.name in self._required or c.name in table.key]
         if not sent:
             return
@@ -110,50 +193,30 @@ class Snapshot:
         select = ", ".join([*map(_expression, sent), *map(_cursor_expression, keys)])
         source = f"{named(table.schema)}.{named(table.name)}"
         reader = make_reader([*(values.from_text(c.kind, c.charset) for c in sent), *(_literal_of(c) for c in keys)])
-        fields = tuple(c.name for c in sent)
-        columns = {c.name: c.json_type for c in sent}
-        width = len(sent)
-        connection = self._server.connect()
-        packets = Packets(self._server, connection, f"reading {table.schema}.{table.name}", self._stop.is_set)
-        try:
-            while not self._stop.is_set():
-                low = self._begin(connection)
-                order = f" ORDER BY {', '.join(map(_order, keys))} LIMIT {self._at_once}"
-                sql = f"SELECT {select} FROM {source}{self._conditions(keys, cursor)}{order}"
-                count = 0
-                rows: list[Any] = []
-                for row in self._rows(packets, sql, reader):
-                    count += 1
-                    rows.append(row)
-                    if len(rows) >= self._batch:
-                        yield self._chunk(table, fields, columns, rows, width, low)
-                        cursor = list(rows[-1][width:])
-                        rows = []
-                if self._stop.is_set():
-                    return
-                if rows:
-                    yield self._chunk(table, fields, columns, rows, width, low)
-                    cursor = list(rows[-1][width:])
-                self._server.query(connection, "COMMIT")
-                if count < self._at_once:
-                    return
-        finally:
-            packets.close()
-
-    def _chunk(
-        self, table: Table, fields: tuple[str, ...], columns: dict[str, Any], rows: list[Any], width: int, low: Boundary
-    ) -> EventBase:
-        token = write_token(table.schema, table.name, rows[-1][width:])
-        return InsertEvent(
-            table.schema,
-            table.name,
-            [row[:width] for row in rows],
-            fields,
-            low.index,
-            key=table.key,
-            columns=columns,
-            resume_token=token,
-        )
+        make = _ChunkMaker(table, sent)
+        cursor = None if after is None else list(after)
+        packets.doing = f"reading {table.schema}.{table.name}"
+        while not self._stop.is_set():
+            low = self._begin(packets.connection)
+            order = f" ORDER BY {', '.join(map(_order, keys))} LIMIT {self._at_once}"
+            sql = f"SELECT {select} FROM {source}{self._conditions(keys, cursor)}{order}"
+            count = 0
+            rows: list[Any] = []
+            for row in self._rows(packets, sql, reader):
+                count += 1
+                rows.append(row)
+                if len(rows) >= self._batch:
+                    cursor = make.cursor(rows)
+                    yield Chunk(make.event(rows, low), cursor)
+                    rows = []
+            if self._stop.is_set():
+                return
+            if rows:
+                cursor = make.cursor(rows)
+                yield Chunk(make.event(rows, low), cursor)
+            self._server.query(packets.connection, "COMMIT")
+            if count < self._at_once:
+                return
 
     def _conditions(self, keys: list[Column], cursor: list[Any] | None) -> str:
         parts = [f"({self._where})"] if self._where else []
@@ -179,26 +242,8 @@ class Snapshot:
                     hint="see that the binary log is on and InnoDB is used",
                 )
             return Boundary(file_number(str(file)), int(offset))
-        low = self._gate_of_mysql()
+        low = self._gate.open()
         server.query(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        return low
-
-    def _gate_of_mysql(self) -> Boundary:
-        _, low = self._control.newest()
-        stream = self._stream
-        if stream is None or stream.closed:
-            raise ConnectionLost("the message stream is not open", hint="the snapshot goes on when it is")
-        while stream.boundary < low:
-            if self._stop.wait(0.001) or stream.closed:
-                raise ConnectionLost("the message stream ended", hint="the snapshot goes on when it is open again")
-        if not stream.gtids and (self._control.variable("gtid_mode") or "").upper() != "ON":
-            raise ConfigError(
-                "MySQL without GTIDs does not tell what a snapshot shows",
-                hint="set gtid_mode = ON and enforce_gtid_consistency = ON at the server",
-            )
-        if stream.gtids:
-            wanted = ",".join(f"{_uuid(sid)}:1-{last}" for sid, last in dict(stream.gtids).items())
-            self._control.query(f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{wanted}', 60)")
         return low
 
     def _rows(self, packets: Packets, sql: str, reader: RowReader) -> Iterator[tuple[Any, ...]]:
@@ -233,8 +278,35 @@ class Snapshot:
             )
 
 
-def _uuid(sid: str) -> str:
-    return f"{sid[:8]}-{sid[8:12]}-{sid[12:16]}-{sid[16:20]}-{sid[20:]}"
+class _ChunkMaker:
+    """
+    Makes the chunks of one table out of rows that end with their keys as literals.
+    """
+
+    def __init__(self, table: Table, sent: list[Column]) -> None:
+        self._table = table
+        self._fields = tuple(column.name for column in sent)
+        self._columns = {column.name: column.json_type for column in sent}
+
+    def event(self, rows: list[tuple[Any, ...]], low: Boundary, ordinal: int | None = None) -> EventBase:
+        table, width = self._table, len(self._fields)
+        read = [row[:width] for row in rows]
+        return InsertEvent(
+            table.schema,
+            table.name,
+            read,
+            self._fields,
+            low.index,
+            key=table.key or None,
+            columns=self._columns,
+            ordinal=ordinal,
+        )
+
+    def cursor(self, rows: list[tuple[Any, ...]]) -> list[Any]:
+        """
+        Return where the next chunk begins.
+        """
+        return list(rows[-1][len(self._fields) :])
 
 
 def _expression(column: Column) -> str:

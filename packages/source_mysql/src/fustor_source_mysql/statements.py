@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Effect = Literal["none", "begin", "commit", "rollback to", "xa", "rows as text", "schema", "rows gone"]
+Effect = Literal["none", "begin", "commit", "rollback to", "rows as text", "schema", "rows gone"]
 
 _COMMENTS: Final = re.compile(r"\s*(?:/\*(?!!|M!).*?\*/\s*|--[^\n]*\n\s*|#[^\n]*\n\s*)*", re.DOTALL)
 _VERSIONED: Final = re.compile(r"/\*M?!\d*\s?|\*/")
@@ -21,8 +21,16 @@ _TABLES_OF: Final = (
     re.compile(rf"CREATE\s+OR\s+REPLACE\s+TABLE\s+(?P<names>{_TABLE})", re.IGNORECASE),
     re.compile(rf"DELETE\s+FROM\s+(?P<names>{_TABLE})", re.IGNORECASE),
 )
+_OTHERS_OF_ALTER: Final = re.compile(
+    rf"(?:\bRENAME\s+(?!(?:COLUMN|INDEX|KEY)\b)(?:TO\s+|AS\s+|=\s*)?|\bWITH\s+TABLE\s+)({_TABLE})", re.IGNORECASE
+)
+"""
+The other table of ALTER TABLE: its new name, or the one that a partition is exchanged with. Perhaps some text that looks like one: then
+a table is named that is not there, or one that is read once more.
+"""
 _RENAME: Final = re.compile(r"RENAME\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(?P<names>.*)", re.IGNORECASE | re.DOTALL)
 _DROP_SCHEMA: Final = re.compile(rf"DROP\s+(?:DATABASE|SCHEMA)\s+(?:IF\s+EXISTS\s+)?(?P<name>{_NAME})", re.IGNORECASE)
+_WITH_ROWS: Final = re.compile(r"\bSTART\s+TRANSACTION\s*$", re.IGNORECASE)
 _ROWS_AS_TEXT: Final = re.compile(r"(?:INSERT|UPDATE|REPLACE|LOAD|MERGE)\b", re.IGNORECASE)
 
 
@@ -54,8 +62,8 @@ def read_statement(text: str, schema: str) -> Statement:
         return Statement("commit")
     if first == "ROLLBACK":
         return Statement("rollback to" if len(words) > 1 and words[1] == "TO" else "commit")
-    if first == "XA":
-        return Statement("xa")
+    if first == "CREATE" and _WITH_ROWS.search(plain):
+        return Statement("begin")  # CREATE TABLE ... SELECT of MySQL: the rows and the commit follow
     if first in ("SAVEPOINT", "RELEASE", "SET", "FLUSH", "ANALYZE", "OPTIMIZE", "GRANT", "REVOKE"):
         return Statement("none")
     if _ROWS_AS_TEXT.match(plain):
@@ -64,6 +72,8 @@ def read_statement(text: str, schema: str) -> Statement:
         found = pattern.match(plain)
         if found:
             names = re.findall(_TABLE, found["names"])
+            if plain[:5].upper() == "ALTER":
+                names += _OTHERS_OF_ALTER.findall(plain, found.end())
             return Statement("rows gone", tuple(_split(name, schema) for name in names))
     found = _RENAME.match(plain)
     if found:

@@ -3,8 +3,8 @@ The message stream: reads the binary log and gives out events.
 
 Rows of one table that come one after the other, also of several transactions, become one event, as long as more of the log
 has already arrived; nothing waits for more. Positions: see `position`. A statement that changes rows without telling them
-(TRUNCATE, ALTER TABLE, ...) ends the stream with `RowsUntold`: the driver reopens it behind the statement and says that the position
-was lost, so that a snapshot brings what the log does not tell.
+(TRUNCATE, ALTER TABLE, ...) becomes an `UntoldMark` for each table concerned, at the end of its transaction: a snapshot brings what
+the log does not tell.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ import random
 import struct
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
 from zlib import crc32
 
-from fustor_core.errors import ConfigError, ConnectionLost, RowsUntold
+from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_core.gathering import RowGatherer
-from fustor_core.models.event import EventBase, EventType, progress_mark
+from fustor_core.models.event import EventBase, progress_mark, untold_mark
 from fustor_core.selection import Selection
+from fustor_source_mysql.changes import ROWS, SECOND_FORMAT, UPDATES, take_changes
+from fustor_source_mysql.compressed import inflated, inflated_rows, payload_events
 from fustor_source_mysql.connection import LARGEST_PACKET, Packets
 from fustor_source_mysql.control import Control
 from fustor_source_mysql.position import Boundary, file_number, index_of, inside
-from fustor_source_mysql.schema import Catalog
+from fustor_source_mysql.prepared import PreparedPlaces, XaStatement, read_prepare, read_xa
+from fustor_source_mysql.schema import Catalog, Table
 from fustor_source_mysql.statements import read_statement
-from fustor_source_mysql.tablemap import lenenc, read_names, read_table_map, table_id_of
-from fustor_source_mysql.tables import Images, RowsOf, picker
+from fustor_source_mysql.tablemap import read_names, read_table_map, table_id_of
+from fustor_source_mysql.tables import RowsOf
 
 _HEADER = struct.Struct("<IBIIIH").unpack_from
 _HEADER_BYTES = 20  # with the status byte before
 _SMALLEST = 4 + _HEADER_BYTES
-_CHECKSUM = struct.Struct("<I").unpack_from
+_U32 = struct.Struct("<I").unpack_from
+_RESIDUE = 0x2144DF1C  # CRC-32 of anything that is followed by its own CRC-32
 _ROWS_AT_ONCE = 1000
 _EVENTS_AHEAD = 16
 _WAIT_S = 0.2
@@ -43,13 +45,14 @@ _HEARTBEAT_NS = 5_000_000_000
 _CHECKSUM_BYTES = 4
 
 QUERY, ROTATE, FORMAT, XID, TABLE_MAP, HEARTBEAT, GTID, ANONYMOUS_GTID = 2, 4, 15, 16, 19, 27, 33, 34
-XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, ANNOTATE, MARIADB_GTID, QUERY_COMPRESSED = 38, 39, 40, 160, 162, 165
-_STANDALONE = 1
+XA_PREPARE, PARTIAL_UPDATE, PAYLOAD, HEARTBEAT_2, TAGGED_GTID = 38, 39, 40, 41, 42
+ANNOTATE, MARIADB_GTID, QUERY_COMPRESSED = 160, 162, 165
+_STANDALONE, _PREPARED = 1, 64
+_NO_EVENTS: Iterator[bytes] = iter(())
+_ANY = ("", "")  # any table
 _ARTIFICIAL = 0x20
 
-_INSERTS, _UPDATES, _DELETES = {23, 30}, {24, 31}, {25, 32}
-_ROWS = _INSERTS | _UPDATES | _DELETES
-_SECOND_FORMAT = {30, 31, 32}
+_USUAL = ROWS | {TABLE_MAP, XID, ANNOTATE, MARIADB_GTID}
 _COMPRESSED_ROWS = {166: 23, 167: 24, 168: 25, 169: 30, 170: 31, 171: 32}
 
 
@@ -65,8 +68,10 @@ class BinlogStream(Iterator[EventBase]):
         stop: Ends the iterator within a second.
         required: Only these columns, and keys; None = all.
         on_file: Told of each log: its number, and when it was begun; False ends the stream.
-        on_keyless: Told of each table that has rows and no key: they are left out.
+        on_keyless: Told of each table that has rows and no key; False = leave them out.
         server_id: The id of this reader among replicas; None = a random one.
+        prepared: Where XA transactions were prepared.
+        replay: Read only the prepared transaction that begins at `start`; its rows get this index.
 
     Raises:
         FustorError: The log can't be opened.
@@ -82,8 +87,10 @@ class BinlogStream(Iterator[EventBase]):
         *,
         required: Collection[str] | None = None,
         on_file: Callable[[int, int], bool] = lambda number, begun: True,
-        on_keyless: Callable[[str, str], None] = lambda schema, table: None,
+        on_keyless: Callable[[str, str, Table | None], bool] = lambda schema, table, declared: True,
         server_id: int | None = None,
+        prepared: PreparedPlaces | None = None,
+        replay: int | None = None,
     ) -> None:
         self._control = control
         self._wanted = wanted
@@ -100,14 +107,22 @@ class BinlogStream(Iterator[EventBase]):
         self._offset = start.offset
         self._in_transaction = False
         self._standalone = False
+        self._untold: dict[tuple[str, str], str] = {}
+        self._told_here: set[RowsOf] = set()
         self._marked = -1
         self._marked_at = 0.0
         self._failure: Exception | None = None
-        self.gtids: dict[str, int] = {}
-        """
-        MySQL's transactions passed so far: the last number of each server.
-        """
+        self._prepared = prepared
+        self._replay = replay
+        self._replayed: BinlogStream | None = None  # a prepared transaction whose rows are still to be taken
+        self._is_over = False
+        self._is_prepared = False  # whether the transaction that is read now is one
+        self._has_rows = False
+        self._stem, _, digits = log.rpartition(".")
+        self._digits = len(digits)
+        self._nested = _NO_EVENTS  # events of a compressed transaction still to be taken
         self._gathered = RowGatherer(self._out, _ROWS_AT_ONCE)
+        self._tell = self._rows_untold
         self.events = 0
         self.closed = False
         self._packets = self._open(log, start, server_id)
@@ -140,6 +155,9 @@ class BinlogStream(Iterator[EventBase]):
                 raise StopIteration
             if out:
                 return out.popleft()
+            if self._is_over:
+                self.close()
+                raise StopIteration
             if self._failure is not None:
                 self.close()
                 raise self._failure
@@ -154,27 +172,24 @@ class BinlogStream(Iterator[EventBase]):
                 raise
 
     def _work(self) -> None:
-        packets, out, take = self._packets, self._out, self._take
-        while len(out) < _EVENTS_AHEAD:
-            # The usual case by hand: a packet that lies whole in the buffer is read where it is.
-            buffer, at = packets.buffer, packets.at
-            size = len(buffer)
-            while size - at > _SMALLEST:
-                length = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16
-                end = at + 4 + length
-                if end > size or length == LARGEST_PACKET or buffer[at + 4]:
-                    break
-                packets.at = end
-                take(buffer, at + 4, end)
-                at = end
-                if len(out) >= _EVENTS_AHEAD:
-                    self._mark_now_and_then()
-                    return
+        packets, out = self._packets, self._out
+        while len(out) < _EVENTS_AHEAD and not self._is_over:
+            if self._nested is not _NO_EVENTS:
+                self._take_nested(self._nested)
+                continue
+            if self._replayed is not None:
+                self._take_replayed(self._replayed)
+                continue
+            self._take_buffered(packets)
+            if self._has_more():
+                continue
+            if len(out) >= _EVENTS_AHEAD:
+                break
             payload = packets.try_next()
             if payload is not None:
                 if payload[0] != 0:
                     raise ConnectionLost("the server ended the binary log", hint="the agent opens it again")
-                take(payload, 0, len(payload))
+                self._take(payload, 0, len(payload))
                 continue
             if packets.is_waiting():
                 self._gathered.flush()
@@ -183,9 +198,58 @@ class BinlogStream(Iterator[EventBase]):
                 return
         self._mark_now_and_then()
 
+    def _take_buffered(self, packets: Packets) -> None:
+        """
+        Take the packets that lie whole in the buffer, where they are, as long as there is room for what comes of them. The
+        events that most transactions are made of are taken by hand, the others by `_take`.
+        """
+        out, take, maps = self._out, self._take, self._maps
+        buffer, at = packets.buffer, packets.at
+        size = len(buffer)
+        taken = 0
+        while size - at > _SMALLEST:
+            start = at + 4
+            end = start + (buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16)
+            if end > size or end - start == LARGEST_PACKET or buffer[start]:
+                break
+            packets.at = at = end
+            kind = buffer[start + 5]
+            if kind not in _USUAL or (not self._in_transaction and kind != MARIADB_GTID):
+                take(buffer, start, end)
+                if len(out) >= _EVENTS_AHEAD or self._has_more():
+                    break
+                continue
+            taken += 1
+            if self._tail:
+                if crc32(buffer[start + 1 : end]) != _RESIDUE:
+                    raise self._damaged(_U32(buffer, start + 14)[0])
+                end -= _CHECKSUM_BYTES
+            body = start + _HEADER_BYTES
+            if kind == TABLE_MAP:
+                if maps.get(table_id_of(buffer, body)) != buffer[body + 8 : end]:
+                    self._take_table(buffer, body, end)
+            elif kind in ROWS:
+                self._take_rows(buffer, body, end, kind, _U32(buffer, start + 1)[0])
+                if buffer[start + 17] != self._offset >> 24 & 0xFF:  # often enough to see that 32 bits ran over
+                    self._move_to(_U32(buffer, start + 14)[0])
+                if len(out) >= _EVENTS_AHEAD:
+                    break
+            elif kind == XID:
+                self._move_to(_U32(buffer, start + 14)[0])
+                self._end_transaction()
+                if len(out) >= _EVENTS_AHEAD:
+                    break
+            elif kind == MARIADB_GTID:
+                self._begin_transaction(buffer[body + 12])
+            # What remains is the text of a statement whose rows follow.
+        self.events += taken
+
+    def _has_more(self) -> bool:
+        return self._nested is not _NO_EVENTS or self._replayed is not None or self._is_over
+
     def _mark(self) -> None:
         index = index_of(*self._boundary)
-        if index > self._marked:
+        if index > self._marked and self._replay is None:
             self._marked = index
             self._marked_at = time.monotonic()
             self._out.append(progress_mark(index))
@@ -206,18 +270,14 @@ class BinlogStream(Iterator[EventBase]):
         if kind == FORMAT:
             self._tail = _CHECKSUM_BYTES if b[end - _CHECKSUM_BYTES - 1] == 1 else 0
         if self._tail:
+            if crc32(b[at + 1 : end]) != _RESIDUE:
+                raise self._damaged(next_offset)
             end -= _CHECKSUM_BYTES
-            if crc32(b[at + 1 : end]) != _CHECKSUM(b, end)[0]:
-                raise ConnectionLost(
-                    f"an event of the binary log is damaged: its checksum is wrong (file {self._file}, before {next_offset})",
-                    hint="if it stays, the log on the server is damaged: look at it with mariadb-binlog --verify-binlog-checksum",
-                )
         real = next_offset and not flags & _ARTIFICIAL
         if real:
-            offset = (self._offset & ~0xFFFFFFFF) | next_offset
-            self._offset = offset if offset >= self._offset else offset + (1 << 32)
+            self._move_to(next_offset)
         body = at + _HEADER_BYTES
-        if kind in _ROWS:
+        if kind in ROWS:
             self._take_rows(b, body, end, kind, timestamp)
             return
         if kind == TABLE_MAP:
@@ -227,24 +287,54 @@ class BinlogStream(Iterator[EventBase]):
             self._end_transaction()
             return
         if kind == MARIADB_GTID:
-            self._in_transaction = True
-            self._standalone = bool(b[body + 12] & _STANDALONE)
+            self._begin_transaction(b[body + 12])
             return
         if kind == ANNOTATE and self._in_transaction:
             return
         self._take_seldom(b, body, end, kind, timestamp, flags)
-        if real and not self._in_transaction and kind not in (HEARTBEAT, ROTATE):
+        if real and not self._in_transaction and kind not in (HEARTBEAT, HEARTBEAT_2, ROTATE):
             self._boundary = (self._file, self._offset)
+
+    def _move_to(self, next_offset: int) -> None:
+        """
+        Take note of where the event behind this one begins, of which the log tells 32 bits.
+        """
+        offset = (self._offset & ~0xFFFFFFFF) | next_offset
+        self._offset = offset if offset >= self._offset else offset + (1 << 32)
+
+    def _damaged(self, next_offset: int) -> ConnectionLost:
+        return ConnectionLost(
+            f"an event of the binary log is damaged: its checksum is wrong (file {self._file}, before {next_offset})",
+            hint="if it stays, the log on the server is damaged: look at it with mariadb-binlog --verify-binlog-checksum",
+        )
+
+    def _begin_transaction(self, flags: int) -> None:
+        self._in_transaction = True
+        self._standalone = bool(flags & _STANDALONE)
+        self._is_prepared, self._has_rows = bool(flags & _PREPARED), False
+
+    def _take_nested(self, events: Iterator[bytes]) -> None:
+        """
+        Take events of a compressed transaction until enough has come of it. They have no checksums of their own.
+        """
+        tail, self._tail = self._tail, 0
+        try:
+            for event in events:
+                self._take(event, 0, len(event))
+                if len(self._out) >= _EVENTS_AHEAD:
+                    return
+        finally:
+            self._tail = tail
+        self._nested = _NO_EVENTS
 
     def _take_seldom(self, b: bytes, body: int, end: int, kind: int, timestamp: int, flags: int) -> None:
         if kind in _COMPRESSED_ROWS:
             plain = _COMPRESSED_ROWS[kind]
-            inflated = _inflated_rows(b[body:end], plain)
-            self._take_rows(inflated, 0, len(inflated), plain, timestamp)
-        elif kind in (GTID, ANONYMOUS_GTID):
-            self._in_transaction, self._standalone = True, False
-            if kind == GTID:
-                self.gtids[b[body + 1 : body + 17].hex()] = struct.unpack_from("<Q", b, body + 17)[0]
+            rows = inflated_rows(b[body:end], has_extra=plain in SECOND_FORMAT, is_update=plain in UPDATES)
+            self._take_rows(rows, 0, len(rows), plain, timestamp)
+        elif kind in (GTID, ANONYMOUS_GTID, TAGGED_GTID):
+            self._is_prepared = False
+            self._in_transaction = self._standalone = True  # until BEGIN says that more than one statement follows
         elif kind in (QUERY, QUERY_COMPRESSED):
             self._take_statement(b[body:end], kind)
         elif kind == ROTATE:
@@ -256,8 +346,16 @@ class BinlogStream(Iterator[EventBase]):
                     hint="the agent goes on at the newest place, and a snapshot fills the gap",
                     wait_s=0.0,
                 )
-        elif kind in (XA_PREPARE, PARTIAL_UPDATE, PAYLOAD):
-            raise _unreadable(kind)
+        elif kind == PAYLOAD:
+            self._nested = payload_events(b[body:end])
+            self._in_transaction = True
+        elif kind == XA_PREPARE:
+            self._end_prepared(*read_prepare(b[body:end]))
+        elif kind == PARTIAL_UPDATE:
+            raise ConfigError(
+                "the log holds a partial update of JSON; it can't be read",
+                hint="let an administrator run: SET GLOBAL binlog_row_value_options = ''; (sessions that are open keep what they had)",
+            )
 
     def _rotate(self, body: bytes) -> None:
         (offset,) = struct.unpack_from("<Q", body)
@@ -270,8 +368,18 @@ class BinlogStream(Iterator[EventBase]):
                 self._boundary = (number, offset)
 
     def _end_transaction(self) -> None:
-        self._in_transaction = False
+        self._in_transaction = self._standalone = self._is_prepared = False
         self._boundary = (self._file, self._offset)
+        self._told_here.clear()
+        if self._untold:
+            self._tell_untold()
+
+    def _tell_untold(self) -> None:
+        # Invariant: behind the transaction, so at a place that nothing before has, and what follows is true again.
+        self._gathered.flush()
+        index = index_of(*self._boundary)
+        self._out.extend(untold_mark(index, *table, reason) for table, reason in self._untold.items())
+        self._untold.clear()
 
     @property
     def boundary(self) -> Boundary:
@@ -285,14 +393,16 @@ class BinlogStream(Iterator[EventBase]):
         p = 13 + status_size
         schema = body[p : p + schema_size].decode("utf-8", "replace")
         raw = body[p + schema_size + 1 :]
-        text = (_inflated(raw) if kind == QUERY_COMPRESSED else raw).decode("utf-8", "replace")
+        text = (inflated(raw) if kind == QUERY_COMPRESSED else raw).decode("utf-8", "replace")
+        xa = read_xa(text)
+        if xa is not None:
+            self._take_xa(xa)
+            return
         statement = read_statement(text, schema)
         if statement.effect == "begin":
-            self._in_transaction = True
+            self._in_transaction, self._standalone = True, False
             return
-        if statement.effect == "commit" or self._standalone or not self._in_transaction:
-            self._standalone = False
-            self._end_transaction()
+        is_end = statement.effect == "commit" or self._standalone or not self._in_transaction
         if statement.effect in ("schema", "rows gone"):
             self._catalog.forget()
             self._tables.clear()
@@ -302,12 +412,80 @@ class BinlogStream(Iterator[EventBase]):
                 f"the log holds a statement instead of rows: {text[:80]!r}",
                 hint="let an administrator run: SET GLOBAL binlog_format = ROW; and see that no session sets another",
             )
-        if statement.effect == "xa" and self._wanted.schema(schema):
-            raise _unreadable(XA_PREPARE)
-        lost = statement.schema_gone is not None and self._wanted.schema(statement.schema_gone)
-        lost = lost or any(self._wanted.table(*table) for table in statement.tables)
-        if (statement.effect == "rows gone" and lost) or statement.effect == "rollback to":
-            raise RowsUntold(f"{text[:80]!r} changed rows without telling them", self.boundary.index)
+        reason = text[:80]
+        for table in statement.tables:
+            if self._wanted.table(*table):
+                self._untold[table] = reason
+        if statement.schema_gone is not None and self._wanted.schema(statement.schema_gone):
+            self._untold[_ANY] = reason  # which tables it had, nobody knows any more
+        if statement.effect == "rollback to":
+            # Rows that were told of tables without transactions stay, the others are undone.
+            self._untold |= {(source.schema, source.table): reason for source in self._told_here}
+        if is_end:
+            self._end_transaction()
+
+    # XA transactions, see `prepared`
+
+    def _take_xa(self, statement: XaStatement) -> None:
+        if statement.verb == "start":
+            self._in_transaction, self._standalone, self._is_prepared, self._has_rows = True, False, True, False
+        elif statement.verb == "rollback":
+            self._end_transaction()
+        elif statement.verb == "commit":
+            at = self.boundary
+            found = self._prepared.find(statement.xid, at) if self._prepared is not None else None
+            if found is None:
+                self._changed_untold(_ANY, "an XA transaction was committed whose rows were logged before")
+                self._end_transaction()
+                return
+            place, has_rows = found
+            if has_rows:
+                self._begin_replay(place)
+            else:
+                self._end_transaction()
+
+    def _end_prepared(self, is_committed: bool, xid: str) -> None:
+        if self._replay is not None:
+            self._gathered.flush()
+            self._is_over = True
+        elif is_committed and self._has_rows:
+            self._begin_replay(self.boundary)
+        else:
+            if self._prepared is not None and not is_committed:
+                self._prepared.note(xid, self.boundary, has_rows=self._has_rows)
+            self._end_transaction()
+
+    def _begin_replay(self, place: Boundary) -> None:
+        """
+        Read the rows that were prepared at a place; they count from here on.
+        """
+        self._gathered.flush()
+        if place.file not in self._control.logs():
+            self._changed_untold(_ANY, "the log with the rows of an XA transaction is gone")
+            self._end_transaction()
+            return
+        self._in_transaction = True
+        self._replayed = BinlogStream(
+            self._control,
+            self._wanted,
+            f"{self._stem}.{place.file:0{self._digits}}",
+            place,
+            self._stop,
+            required=self._required,
+            on_keyless=self._on_keyless,
+            replay=inside(*self._boundary),
+        )
+
+    def _take_replayed(self, rows: BinlogStream) -> None:
+        for event in rows:
+            self._out.append(event)
+            if len(self._out) >= _EVENTS_AHEAD:
+                return
+        if self._stop.is_set():
+            return
+        self._replayed = None
+        self._untold |= rows._untold
+        self._end_transaction()
 
     def _take_table(self, b: bytes, p: int, end: int) -> None:
         number = table_id_of(b, p)
@@ -320,11 +498,9 @@ class BinlogStream(Iterator[EventBase]):
             self._tables[number] = None
             return
         found = read_table_map(body, 0, len(body), is_mariadb=self._control.is_mariadb)
-        source = RowsOf(
-            found, self._catalog.table(schema, table), self._control.charset_of, self._wanted, self._required
-        )
-        if not source.key:
-            self._on_keyless(schema, table)
+        declared = self._catalog.table(schema, table)
+        source = RowsOf(found, declared, self._control.charset_of, self._wanted, self._required)
+        if not source.key and not (self._on_keyless(schema, table, declared) and source.columns):
             self._tables[number] = None
             return
         self._tables[number] = source
@@ -335,74 +511,22 @@ class BinlogStream(Iterator[EventBase]):
         source = self._tables.get(table_id_of(b, p))
         if source is None:
             return
-        p += 8
-        if kind in _SECOND_FORMAT:
-            p += b[p] | b[p + 1] << 8
-        count, p = lenenc(b, p)
-        size = (count + 7) // 8
-        images = source.images(b[p : p + size])
-        p += size
-        read = images.read
-        if kind in _INSERTS:
-            rows = []
-            while p < end:
-                row, p = read(b, p)
-                rows.append(row)
-            self._add(EventType.INSERT, source, images.fields, rows, timestamp)
-        elif kind in _DELETES:
-            rows = []
-            while p < end:
-                row, p = read(b, p)
-                rows.append(row)
-            rows = list(map(picker(images.fields, source.key), rows))
-            self._add(EventType.DELETE, source, source.key, rows, timestamp)
-        else:
-            after = source.images(b[p : p + size])
-            self._take_updates(b, p + size, end, source, images, after, timestamp)
-
-    def _take_updates(
-        self, b: bytes, p: int, end: int, source: RowsOf, before: Images, after: Images, timestamp: int
-    ) -> None:
-        read_old, read_new, key = before.read, after.read, source.key
-        old_key = picker(before.fields, key)
-        fields, whole = after.fields, after.is_whole
-        if whole:
-            new_key = picker(fields, key)
-            rows: list[Any] = []
-            while p < end:
-                old, p = read_old(b, p)
-                new, p = read_new(b, p)
-                if old_key(old) == new_key(new):
-                    rows.append(new)
-                    continue
-                if rows:
-                    self._add(EventType.UPDATE, source, fields, rows, timestamp)
-                    rows = []
-                self._add(EventType.DELETE, source, key, [old_key(old)], timestamp)
-                self._add(EventType.INSERT, source, fields, [new], timestamp)
-            if rows:
-                self._add(EventType.UPDATE, source, fields, rows, timestamp)
+        if self._is_prepared and self._replay is None:
+            self._has_rows = True
             return
-        changed = tuple(name for name in fields if name not in key)
-        pick = picker(fields, changed) if changed else lambda row: ()
-        moved = [name for name in key if name in after.at]
-        partial: list[Any] = []
-        while p < end:
-            old, p = read_old(b, p)
-            new, p = read_new(b, p)
-            named = old_key(old)
-            if any(new[after.at[name]] != named[key.index(name)] for name in moved):
-                raise RowsUntold(
-                    f"the key of a row of {source.schema}.{source.table} changed, and binlog_row_image = MINIMAL does not "
-                    "tell the rest of the row",
-                    self.boundary.index,
-                )
-            partial.append(named + pick(new))
-        self._add(EventType.UPDATE, source, key + changed, partial, timestamp)
-
-    def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], rows: list[Any], timestamp: int) -> None:
+        self._told_here.add(source)
         # Invariant: more than what was committed before, less than the end of its own transaction.
-        self._gathered.add(kind, source, fields, rows, inside(*self._boundary), float(timestamp))
+        index = inside(*self._boundary) if self._replay is None else self._replay
+        take_changes(b, p, end, kind, source, self._gathered, (index, float(timestamp)), self._tell)
+
+    def _rows_untold(self, source: RowsOf, reason: str) -> None:
+        self._changed_untold((source.schema, source.table), reason)
+
+    def _changed_untold(self, table: tuple[str, str], reason: str) -> None:
+        """
+        Say at the end of the transaction that rows of a table changed untold; ("", "") = of any table.
+        """
+        self._untold[table] = reason
 
     def close(self) -> None:
         """
@@ -410,42 +534,7 @@ class BinlogStream(Iterator[EventBase]):
         """
         if not self.closed:
             self.closed = True
+            replayed = self._replayed
+            if replayed is not None:
+                replayed.close()
             self._packets.close()
-
-
-def _unreadable(kind: int) -> ConfigError:
-    what, mend = {
-        XA_PREPARE: (
-            "an XA transaction, whose rows are logged before it is known whether it commits",
-            "leave its tables out with `exclude`",
-        ),
-        PARTIAL_UPDATE: (
-            "a partial update of JSON",
-            "let an administrator run: SET GLOBAL binlog_row_value_options = '';",
-        ),
-        PAYLOAD: (
-            "a compressed transaction",
-            "let an administrator run: SET GLOBAL binlog_transaction_compression = OFF;",
-        ),
-    }[kind]
-    return ConfigError(f"the log holds {what}; it can't be read", hint=mend)
-
-
-def _inflated(data: bytes) -> bytes:
-    """
-    Inflate what MariaDB compressed: a byte with the size of the length (low three bits), the length, and zlib's data.
-    """
-    size = data[0] & 0x07
-    return zlib.decompress(data[1 + size :])
-
-
-def _inflated_rows(body: bytes, kind: int) -> bytes:
-    """
-    Inflate the rows of a compressed event's body; what stands before them is not compressed.
-    """
-    p = 8
-    if kind in _SECOND_FORMAT:
-        p += body[p] | body[p + 1] << 8
-    count, p = lenenc(body, p)
-    p += (count + 7) // 8 * (2 if kind in _UPDATES else 1)
-    return body[:p] + _inflated(body[p:])

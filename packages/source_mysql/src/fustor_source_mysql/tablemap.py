@@ -33,15 +33,20 @@ from fustor_source_mysql.decoder import (
     VAR_STRING,
     VARCHAR,
     VARCHAR_COMPRESSED,
+    VECTOR,
     YEAR,
 )
+from fustor_source_mysql.lenenc import lenenc
 
-_NUMBERS = {TINY, SHORT, INT24, LONG, LONGLONG, FLOAT, DOUBLE, NEWDECIMAL}
+_NUMBERS = {TINY, SHORT, INT24, LONG, LONGLONG, FLOAT, DOUBLE, NEWDECIMAL, YEAR}
 _ONE_BYTE = {
-    FLOAT, DOUBLE, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, GEOMETRY, JSON, TIMESTAMP2, DATETIME2, TIME2, BLOB_COMPRESSED,
+    FLOAT, DOUBLE, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, GEOMETRY, JSON, VECTOR, TIMESTAMP2, DATETIME2, TIME2,
+    BLOB_COMPRESSED,
 }  # fmt: skip
 _TWO_BYTES = {VARCHAR, VAR_STRING, BIT, VARCHAR_COMPRESSED}
-_TEXTS = {VARCHAR, VAR_STRING, STRING, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB_COMPRESSED, VARCHAR_COMPRESSED}
+_TEXTS = {
+    VARCHAR, VAR_STRING, STRING, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, VECTOR, BLOB_COMPRESSED, VARCHAR_COMPRESSED,
+}  # fmt: skip
 BINARY_COLLATION = 63
 _TABLE_ID = struct.Struct("<IH").unpack_from
 
@@ -74,17 +79,6 @@ class TableMap:
     octets: dict[int, int] = field(default_factory=dict)
 
 
-def lenenc(b: bytes, p: int) -> tuple[int, int]:
-    """
-    Read a length-encoded whole number; return it and where it ends.
-    """
-    first = b[p]
-    if first < 251:
-        return first, p + 1
-    size = {252: 2, 253: 3, 254: 8}[first]
-    return int.from_bytes(b[p + 1 : p + 1 + size], "little"), p + 1 + size
-
-
 def read_names(b: bytes, p: int) -> tuple[str, str, int]:
     """
     Read schema and table of a table map's body (after id and flags).
@@ -104,7 +98,7 @@ def read_table_map(b: bytes, p: int, end: int, *, is_mariadb: bool) -> TableMap:
         b: The event.
         p: Where schema and table begin.
         end: Where the event ends.
-        is_mariadb: It counts years among the numbers and shapes among the texts, MySQL does not.
+        is_mariadb: It counts shapes among the texts, MySQL does not.
     """
     schema, table, p = read_names(b, p)
     count, p = lenenc(b, p)
@@ -157,9 +151,8 @@ def _resolve_string(found: TableMap, at: int) -> None:
 
 
 def _read_optional(found: TableMap, b: bytes, p: int, end: int, is_mariadb: bool) -> None:
-    numeric = _NUMBERS | {YEAR} if is_mariadb else _NUMBERS
     textual = _TEXTS | {GEOMETRY} if is_mariadb else _TEXTS
-    numbers = [at for at, kind in enumerate(found.types) if kind in numeric]
+    numbers = [at for at, kind in enumerate(found.types) if kind in _NUMBERS]
     texts = [at for at, kind in enumerate(found.types) if kind in textual]
     enums = [at for at, kind in enumerate(found.types) if kind == ENUM]
     sets = [at for at, kind in enumerate(found.types) if kind == SET]

@@ -23,6 +23,7 @@ _KINDS = {
     d.FLOAT: "float", d.DOUBLE: "float", d.NEWDECIMAL: "decimal", d.DATE: "date", d.NEWDATE: "date", d.YEAR: "year",
     d.TIME: "time", d.TIME2: "time", d.DATETIME: "datetime", d.DATETIME2: "datetime", d.TIMESTAMP: "timestamp",
     d.TIMESTAMP2: "timestamp", d.BIT: "bit", d.ENUM: "enum", d.SET: "set", d.GEOMETRY: "shape",
+    d.JSON: "json", d.VECTOR: "vector",
 }  # fmt: skip
 _FULL_METADATA = "SET GLOBAL binlog_row_metadata = FULL;"
 

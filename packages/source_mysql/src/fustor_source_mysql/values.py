@@ -6,7 +6,9 @@ How values are read: from the bytes of the binary log, and from the text of a qu
 | int, bit, year | int; year 0000 is 0 |
 | float | float (a FLOAT is widened, not rounded) |
 | decimal | text with every digit of the declared scale |
-| text, json (MariaDB) | str |
+| text | str |
+| json | str: MariaDB's as it is stored, MySQL's as a SELECT shows it |
+| vector | list of floats, widened |
 | bytes, shape | bytes (a shape: SRID and WKB) |
 | enum | its label; "" for the invalid value 0 |
 | set | list of labels in declared order |
@@ -22,6 +24,7 @@ Sources: MariaDB's "Rows_event" documentation and "Protocol::MYSQL_TYPE_..." of 
 from __future__ import annotations
 
 import ipaddress
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -247,6 +250,13 @@ def inet4_text(data: bytes) -> str:
     return str(ipaddress.IPv4Address(data))
 
 
+def vector_floats(data: bytes) -> list[float]:
+    """
+    Return a VECTOR of MySQL: four bytes for each number.
+    """
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
 def set_decoder(labels: tuple[str, ...]) -> Callable[[int], list[str]]:
     """
     Return what turns the bits of a set into its labels.
@@ -264,6 +274,8 @@ def from_text(kind: str, charset: str | None) -> Callable[[bytes], Any]:
         return float
     if kind in ("bytes", "shape"):
         return bytes
+    if kind == "vector":
+        return vector_floats
     if kind == "set":
         return lambda data: data.decode().split(",") if data else []
     if kind == "datetime":
