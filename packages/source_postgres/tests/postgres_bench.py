@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from fustor_core.models.config import PasswdCredential, SourceConfig
+from fustor_core.models.event import UntoldMark
 from fustor_core.testing.postgres_server import PostgresServer
 from fustor_core.testing.private_server import PASSWORD, USER
 from fustor_core.testing.source_contract import Stream
@@ -89,6 +90,18 @@ class Database:
         self.streams.remove(stream)
         close(driver)
 
+    def drop_slots(self) -> None:
+        """
+        Drop every slot of the database; the server takes a moment to notice that a reader went away.
+        """
+        deadline = time.monotonic() + 20
+        while self.run("SELECT 1 FROM pg_replication_slots WHERE database = current_database() AND active"):
+            assert time.monotonic() < deadline, "a slot is still being read"
+            time.sleep(0.02)
+        self.run(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+        )
+
     def slots(self) -> list[str]:
         return [
             str(name)
@@ -101,9 +114,7 @@ class Database:
         for driver in self.drivers:
             close(driver)
         self.again()
-        self.run(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
-        )
+        self.drop_slots()
         self.admin.close()
         self.server.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
 
@@ -143,3 +154,15 @@ def close(driver: PostgresDriver) -> None:
     thread = threading.Thread(target=lambda: asyncio.run(driver.close()))
     thread.start()
     thread.join()
+
+
+def marks_of(stream: Stream) -> list[UntoldMark]:
+    return [event for event in stream.events if isinstance(event, UntoldMark)]
+
+
+def until_marked(stream: Stream, *tables: str) -> UntoldMark:
+    """
+    Wait for marks of these tables; return the newest.
+    """
+    stream.until(lambda: set(tables) <= {mark.table for mark in marks_of(stream)})
+    return marks_of(stream)[-1]

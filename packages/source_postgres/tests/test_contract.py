@@ -4,6 +4,7 @@ The conformance kit against a real PostgreSQL.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from postgres_bench import Database
 
+from fustor_core.testing.keyless_contract import KeylessConformance
 from fustor_core.testing.postgres_server import PostgresServer
 from fustor_core.testing.source_contract import SourceConformance
 from fustor_source_postgres import PostgresDriver
@@ -44,10 +46,11 @@ class TableBench(Database):
             (a, n): {"name": name, "amount": str(amount)} for a, n, name, amount, _ in self.run("SELECT * FROM items")
         }
 
+    def change_untold(self) -> None:
+        self.run("TRUNCATE TABLE items")
+
     def lose_position(self) -> bool:
-        self.run(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
-        )
+        self.drop_slots()
         return True
 
 
@@ -59,5 +62,42 @@ class TestPostgres(SourceConformance):
     @pytest.fixture
     def bench(self, server: PostgresServer, tmp_path: Path) -> Iterator[TableBench]:
         bench = TableBench(server, tmp_path)
+        yield bench
+        bench.close()
+
+
+class KeylessBench(Database):
+    """
+    A table without a key whose old rows the log holds.
+    """
+
+    def __init__(self, server: PostgresServer, folder: Path) -> None:
+        super().__init__(server, folder)
+        self.run("CREATE TABLE kl (n INT, name TEXT, amount NUMERIC(10,2))", "ALTER TABLE kl REPLICA IDENTITY FULL")
+
+    def make_driver(self) -> PostgresDriver:
+        return self.driver(rows_at_once=8)
+
+    def add(self, *numbers: int) -> None:
+        self.run(f"INSERT INTO kl VALUES {', '.join(f'({n}, NULL, {n}.5)' for n in numbers)}")
+
+    def remove(self, n: int, count: int) -> None:
+        self.run(f"DELETE FROM kl WHERE ctid = ANY(ARRAY(SELECT ctid FROM kl WHERE n = {n} LIMIT {count}))")
+
+    def change(self, n: int, to: int) -> None:
+        self.run(f"UPDATE kl SET n = {to}, amount = {to}.5 WHERE n = {n}")
+
+    def copies(self) -> Counter[int]:
+        return Counter(dict(self.run("SELECT n, COUNT(*) FROM kl GROUP BY n")))
+
+
+class TestKeylessTables(KeylessConformance):
+    """
+    The kit for tables without a key.
+    """
+
+    @pytest.fixture
+    def bench(self, server: PostgresServer, tmp_path: Path) -> Iterator[KeylessBench]:
+        bench = KeylessBench(server, tmp_path)
         yield bench
         bench.close()

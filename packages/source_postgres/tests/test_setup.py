@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from postgres_bench import Database
 
-from fustor_core.errors import AuthenticationFailed, ConfigError, ConnectionLost
+from fustor_core.errors import AuthenticationFailed, ConfigError, ConnectionLost, PermissionMissing
 from fustor_core.models.config import PasswdCredential
+from fustor_core.outcome import Outcome
 from fustor_core.testing.postgres_server import PostgresServer
 from fustor_core.testing.private_server import PASSWORD, USER, free_port
 from fustor_core.testing.source_contract import rows_of, settle
@@ -57,7 +58,7 @@ async def test_what_is_wrong_is_said(database: Database) -> None:
     assert not well and "does not let 'admin' in" in said and "wrong-one" not in said
     nobody = PasswdCredential(user="nobody", passwd="x")
     well, said = await PostgresDriver.test_connection(uri=uri, credential=nobody)
-    assert not well and "does not let 'nobody' in" in said
+    assert not well and "does not let 'nobody' in: FATAL: " in said
     well, said = await PostgresDriver.test_connection(uri=database.server.uri("nothing"), credential=ADMIN)
     assert not well and 'database "nothing" does not exist' in said and "mend the database's name" in said
     well, said = await PostgresDriver.test_connection(uri=f"postgresql://127.0.0.1:{free_port()}/x", credential=ADMIN)
@@ -142,6 +143,99 @@ async def test_fields_and_steps_of_the_wizard(database: Database) -> None:
         "public.t.e": {"type": "array", "items": {"type": "string", "enum": ["a"]}, "x-key": False},
     }
     assert [step["step_id"] for step in (await PostgresDriver.get_wizard_steps())["steps"]] == ["connection", "tables"]
+
+
+async def test_tables_to_choose_are_told_with_their_rows(database: Database) -> None:
+    """
+    Small ones counted, also of partitions; large ones as the server estimates them; what can't be read says why.
+    """
+    database.run(
+        "CREATE TABLE small (id INT PRIMARY KEY, v INT, g INT GENERATED ALWAYS AS (v) STORED)",
+        "INSERT INTO small VALUES (1, 1), (2, 2), (3, 3)",
+        'CREATE TABLE "it\'s <a> ""b""" (id INT PRIMARY KEY)',
+        "CREATE TABLE keyless (a INT)",
+        "CREATE TABLE parts (id INT PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)",
+        "INSERT INTO parts VALUES (1), (2)",
+        "CREATE TABLE large (id INT PRIMARY KEY, v TEXT)",
+        "INSERT INTO large SELECT n, repeat('x', 300) FROM generate_series(1, 9000) n",
+        "ANALYZE large",
+    )
+    uri = database.server.uri(database.name)
+    tables = await PostgresDriver.get_available_tables(uri=uri, credential=ADMIN)
+    assert tables is not None
+    by_name = {table["table"]: table for table in tables}
+    assert set(by_name) == {"small", 'it\'s <a> "b"', "keyless", "parts", "large"}
+    assert (by_name["small"]["rows"], by_name["small"]["is_exact"], by_name["small"]["columns"]) == (3, True, 2)
+    assert (by_name["parts"]["rows"], by_name["parts"]["is_exact"]) == (2, True)
+    assert "nothing identifies its rows" in by_name["keyless"]["problem"] and by_name["keyless"]["hint"]
+    assert (by_name["large"]["rows"], by_name["large"]["is_exact"]) == (9000, False)
+    chosen = await PostgresDriver.get_available_tables(
+        uri=uri, credential=ADMIN, driver_params={"include": ["public.small"]}
+    )
+    assert chosen == [by_name["small"]]
+    with role(database, "blind", "") as blind:
+        seen = await PostgresDriver.get_available_tables(uri=uri, credential=blind)
+        assert seen is not None and {table["table"] for table in seen if table["is_exact"]} == set()
+
+
+async def test_what_mends_a_check_is_told_apart(database: Database) -> None:
+    """
+    SQL as it is to be run, beside the sentence; and an account that is there gets what it lacks.
+    """
+    database.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    uri = database.server.uri(database.name)
+    with role(database, "poor2", "") as poor:
+        lacking = await PostgresDriver.check_privileges(uri=uri, credential=poor)
+        assert isinstance(lacking, Outcome) and not lacking[0]
+        assert lacking.remedy[0] == 'ALTER ROLE "poor2" REPLICATION;' and lacking.hint in lacking[1]
+        well, said = await PostgresDriver.create_agent_user(uri=uri, admin_creds=ADMIN, credential=poor)
+        assert well, said
+        answers = await checks(uri, poor)
+        assert [well for well, _ in answers] == [True] * 3, answers
+        database.run("DROP OWNED BY poor2")
+    refused = await PostgresDriver.test_connection(
+        uri=uri, credential=PasswdCredential(user='a"b', passwd="a password")
+    )
+    assert isinstance(refused, Outcome) and refused.code == AuthenticationFailed.code
+    # No right to read everything: the check of rights, once it is let in, names the schemas of the wanted tables.
+    assert refused.remedy == ("""CREATE ROLE "a""b" LOGIN REPLICATION PASSWORD '<password>';""",)
+
+
+async def test_the_agents_user_may_read_the_schemas_of_the_wanted_tables_alone(database: Database) -> None:
+    """
+    By whichever way it was given its rights: by the driver, or by what the check says.
+    """
+    database.run(
+        "CREATE TABLE t (id INT PRIMARY KEY)", "CREATE SCHEMA other", "CREATE TABLE other.u (id INT PRIMARY KEY)"
+    )
+    uri, wanted = database.server.uri(database.name), {"include": ["public.*"]}
+    own = PasswdCredential(user="agent2", passwd="its own")
+    well, said = await PostgresDriver.create_agent_user(
+        uri=uri, admin_creds=ADMIN, credential=own, driver_params=wanted
+    )
+    assert well, said
+    with role(database, "agent3", "REPLICATION") as by_hand:
+        lacking = await PostgresDriver.check_privileges(uri=uri, credential=by_hand, driver_params=wanted)
+        assert isinstance(lacking, Outcome)
+        database.run(*lacking.remedy)
+        for one in (own, by_hand):
+            well, said = await PostgresDriver.check_privileges(uri=uri, credential=one, driver_params=wanted)
+            assert well, said
+            may = (
+                "SELECT has_table_privilege('{0}', 'public.t', 'SELECT'), has_schema_privilege('{0}', 'other', 'USAGE')"
+            )
+            assert [tuple(row) for row in database.run(may.format(one.user))] == [(True, False)]
+        database.run("DROP OWNED BY agent2, agent3", "DROP ROLE agent2")
+
+
+async def test_a_right_that_the_check_does_not_know_sends_there(database: Database) -> None:
+    database.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    with role(database, "poor3", "REPLICATION"):
+        driver = database.driver(user="poor3", password="p")
+        with pytest.raises(PermissionMissing, match="may not") as refused:
+            list(driver.get_snapshot_iterator())
+        assert "the check of rights" in refused.value.hint and "pg_read_all_data" not in str(refused.value)
 
 
 def test_errors_at_run_time_are_of_the_right_kind(database: Database) -> None:

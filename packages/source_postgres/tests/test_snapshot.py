@@ -4,23 +4,14 @@ Snapshots against a real server: keys of every kind, resuming, narrowing, and co
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from postgres_bench import Database, Holding
 
-from fustor_core.models.event import EventBase
 from fustor_core.testing.postgres_server import PostgresServer
-from fustor_core.testing.source_contract import rows_of, settle
-from fustor_source_postgres import PostgresDriver
+from fustor_core.testing.source_contract import chunks_of, rows_of, settle
 from fustor_source_postgres.snapshot import unescape
-
-
-def chunks_of(driver: PostgresDriver, **kwargs: Any) -> list[EventBase]:
-    return list(driver.get_snapshot_iterator(stop_event=threading.Event(), **kwargs))
-
 
 KEYS = {
     "int": ("INT", "n - 50"),
@@ -74,6 +65,33 @@ def test_keys_of_every_kind_are_read_once_each(database: Database, name: str) ->
         assert [repr(row[0]) for chunk in rest for row in chunk.rows] == found[
             sum(len(chunk.rows) for chunk in chunks[: at + 1]) :
         ]
+    some = [(row[0],) for chunk in chunks for row in chunk.rows][::3]
+    read = database.driver().read_rows("public", "t", ("id",), some)
+    assert (read is None) == (name in ("array", "citext")), "the others have literals that the server compares itself"
+    if read is not None:
+        assert [repr(row[0]) for event in read for row in event.rows] == found[::3]
+
+
+def test_rows_are_read_by_keys_of_several_columns(database: Database) -> None:
+    database.run(
+        'CREATE TABLE t (a INT, b TEXT, "odd ""name" BOOLEAN, v INT, PRIMARY KEY ("odd ""name", b, a))',
+        "INSERT INTO t SELECT n, 'x''' || n, true, n FROM generate_series(1, 2000) n",
+    )
+    keys = [(True, f"x'{n}", n) for n in range(1, 3000, 9)]
+    read = database.driver(rows_at_once=100).read_rows("public", "t", ('odd "name', "b", "a"), keys)
+    assert read is not None
+    events = list(read)
+    assert sorted(row[0] for event in events for row in event.rows) == list(range(1, 2001, 9))
+    assert events[0].is_progress_mark
+
+
+def test_rows_at_once_bounds_a_chunk_too(database: Database) -> None:
+    """
+    A person who lets few rows be read at once gets chunks as small, also where the agent asks for larger ones.
+    """
+    database.run("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t SELECT generate_series(1, 10)")
+    chunks = chunks_of(database.driver(rows_at_once=4), batch_size=2000)
+    assert [len(chunk.rows) for chunk in chunks] == [4, 4, 2]
 
 
 def test_keys_of_several_columns_and_odd_names(database: Database) -> None:
@@ -231,3 +249,62 @@ def test_a_transaction_that_sits_idle_holds_no_snapshot_up(database: Database) -
     idle.close()
     (live,) = settle(stream, driver)
     assert live.index > chunk.index and list(live.rows) == [(2,)]
+
+
+def test_tables_are_read_side_by_side_and_gone_on_with_from_any_chunk(database: Database) -> None:
+    """
+    Four tables at three connections: each row comes once, and the rest from any chunk on is what was not given out yet.
+    """
+    sizes = {"a": 90, "b": 7, "c": 60, "d": 45}
+    for table, size in sizes.items():
+        database.run(
+            f"CREATE TABLE {table} (id INT PRIMARY KEY)", f"INSERT INTO {table} SELECT generate_series(1, {size})"
+        )
+    everything = {(table, n) for table, size in sizes.items() for n in range(1, size + 1)}
+    chunks = chunks_of(database.driver(rows_at_once=20, tables_at_once=3), batch_size=5)
+    rows = [(chunk.table, row[0]) for chunk in chunks for row in chunk.rows]
+    assert len(rows) == len(everything)
+    assert set(rows) == everything
+    for at in range(0, len(chunks), 4):
+        done = {(chunk.table, row[0]) for chunk in chunks[: at + 1] for row in chunk.rows}
+        token = chunks[at].resume_token
+        rest = chunks_of(database.driver(rows_at_once=20, tables_at_once=2), batch_size=5, resume_token=token)
+        assert {(chunk.table, row[0]) for chunk in rest for row in chunk.rows} == everything - done
+
+
+def test_what_makes_updates_whole_is_said_where_they_are_not(database: Database) -> None:
+    """
+    Only values that are kept apart for their size are left out, and that can be run which is said; of a partitioned table its partitions count.
+    """
+    database.run(
+        "CREATE TABLE small (id INT PRIMARY KEY, n INT);"
+        'CREATE TABLE "la""rge" (id INT PRIMARY KEY, t TEXT);'
+        "CREATE TABLE parted (id INT PRIMARY KEY, t TEXT) PARTITION BY RANGE (id);"
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (600);"
+    )
+    driver = database.driver()
+    assert driver.whole_updates("public", "small") == ""
+    sql = str(driver.whole_updates("public", 'la"rge')).split("`")[1]
+    assert sql == 'ALTER TABLE "public"."la""rge" REPLICA IDENTITY FULL;'
+    assert "REPLICA IDENTITY FULL" in str(driver.whole_updates("public", "parted"))
+    database.run(sql, "ALTER TABLE parted_1 REPLICA IDENTITY FULL")
+    assert driver.whole_updates("public", 'la"rge') == driver.whole_updates("public", "parted") == ""
+
+
+def test_about_how_many_rows_there_are_is_what_the_statistics_say(database: Database) -> None:
+    """
+    Of a partitioned table that of its partitions; of those that are asked for.
+    """
+    database.run(
+        "CREATE TABLE many (id INT PRIMARY KEY); INSERT INTO many SELECT generate_series(1, 5000);"
+        "CREATE TABLE none (id INT PRIMARY KEY);"
+        "CREATE TABLE parted (id INT PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (600);"
+        "CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (600) TO (2000);"
+        "INSERT INTO parted SELECT generate_series(1, 1000);"
+    )
+    database.run("ANALYZE")
+    driver = database.driver()
+    assert driver.estimate_rows() == {"public.many": 5000, "public.none": 0, "public.parted": 1000}
+    assert driver.estimate_rows(["many"]) == {"public.many": 5000}
+    assert driver.estimate_rows(["public.parted"]) == {"public.parted": 1000}

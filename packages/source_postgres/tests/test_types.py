@@ -12,6 +12,7 @@ import pytest
 from postgres_bench import Database
 
 from fustor_core.models.event import EventBase
+from fustor_core.testing.source_contract import chunks_of
 from fustor_core.values import encode_value
 
 NAN, INF = math.nan, math.inf
@@ -103,7 +104,7 @@ def test_a_type_is_the_same_on_both_paths(database: Database, name: str) -> None
     live: list[EventBase] = []
     while sum(len(event.rows) for event in live) < len(values):
         live.append(next(stream))
-    chunks = list(driver.get_snapshot_iterator(stop_event=stop))
+    chunks = chunks_of(driver, stop_event=stop)
     stop.set()
     seen = [_rows(events) for events in (live, chunks)]
     assert repr(seen[0]) == repr(seen[1]), "also NaN and -0"
@@ -138,6 +139,6 @@ def test_generated_columns_do_not_travel(database: Database) -> None:
     stream, _ = driver.get_message_iterator(-1, stop_event=stop)
     database.run("INSERT INTO t VALUES (1)")
     live = next(event for event in stream if event.rows)
-    (chunk,) = driver.get_snapshot_iterator(stop_event=stop)
+    (chunk,) = chunks_of(driver, stop_event=stop)
     stop.set()
     assert live.fields == chunk.fields == ("id",)

@@ -29,6 +29,7 @@ class PostgresParams(DatabaseParams):
     slot: str | None = Field(
         None,
         pattern=r"^[a-z0-9_]{1,58}$",
+        title="Replication slot",
         description="Name of the replication slot; made when it is not there. By default `fustor_` and the source's id.",
     )
     publication: str | None = Field(

@@ -8,7 +8,9 @@ import threading
 
 from fustor_core.errors import ConnectionLost
 from fustor_source_postgres.connection import Link, Rows, Server
+from fustor_source_postgres.faults import is_stopping
 from fustor_source_postgres.position import lsn_of
+from fustor_source_postgres.visibility import TransactionSnapshot
 
 _MARK = "BEGIN; SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'fustor', 'mark'); COMMIT"
 
@@ -32,14 +34,21 @@ class Control:
         """
         with self._lock:
             kept = self._link
+            ended: ConnectionLost | None = None
             if kept is not None:
                 try:
                     return kept.query(sql, doing)
-                except ConnectionLost:
+                except ConnectionLost as exc:
                     if not kept.is_broken:
                         raise
+                    ended = exc
                     self._drop()
-            self._link = self.server.connect()
+            try:
+                self._link = self.server.connect()
+            except ConnectionLost as exc:
+                if ended is not None and is_stopping(ended):
+                    raise ended from exc
+                raise
             return self._link.query(sql, doing)
 
     def _drop(self) -> None:
@@ -53,6 +62,12 @@ class Control:
         """
         ((value,),) = self.query(sql, doing)
         return value or ""
+
+    def snapshot(self) -> TransactionSnapshot:
+        """
+        Return what can be seen now.
+        """
+        return TransactionSnapshot.parse(self.one("SELECT pg_current_snapshot()"))
 
     @property
     def version(self) -> int:

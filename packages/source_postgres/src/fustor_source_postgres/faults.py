@@ -17,6 +17,7 @@ import re
 from typing import Final
 
 from fustor_core.errors import AuthenticationFailed, ConfigError, ConnectionLost, FustorError, PermissionMissing
+from fustor_core.outcome import PASSWORD, REMEDY
 
 INSUFFICIENT_PRIVILEGE: Final = "42501"
 NO_SUCH_OBJECT: Final = "42704"
@@ -24,12 +25,16 @@ NO_SUCH_DATABASE: Final = "3D000"
 OBJECT_IN_USE: Final = "55006"
 NOT_IN_THAT_STATE: Final = "55000"
 LIMIT_REACHED: Final = "53400"
+_STOPPING: Final = frozenset({"57P01", "57P03"})
+_IS_STOPPING: Final = re.compile(r"database system is shutting down", re.I)
 _AUTHENTICATION: Final = re.compile(
     r"authentication|pg_hba\.conf|no password supplied|role \"[^\"]*\" does not exist", re.I
 )
 _NO_REPLICATION: Final = re.compile(r"must be superuser or replication role|start WAL sender", re.I)
 _NO_DATABASE: Final = re.compile(r"database \"[^\"]*\" does not exist", re.I)
 _NO_TLS: Final = re.compile(r"server does not support SSL|certificate|SSL error", re.I)
+# libpq puts the address before what it says; `where` names it. Of several addresses that were tried each stays with its own.
+_REACHING: Final = re.compile(r"^connection to server at [^,]+, port \d+ failed: (?!.*connection to server at )")
 _NOT_LOGICAL: Final = re.compile(r"wal_level", re.I)
 
 
@@ -48,18 +53,33 @@ class ServerSaid(ConnectionLost):
         self.sqlstate = sqlstate
 
 
+def is_stopping(error: FustorError) -> bool:
+    """
+    Tell whether an error says that the server is being shut down. A refused connection says so in the server's language: what ended the
+    one before it is surer.
+    """
+    return (isinstance(error, ServerSaid) and error.sqlstate in _STOPPING) or bool(_IS_STOPPING.search(str(error)))
+
+
 def replication_right(user: str) -> str:
     """
     Return the SQL that lets a user open a replication connection.
     """
-    return f'ALTER ROLE "{user}" REPLICATION;'
+    return f"ALTER ROLE {_named(user)} REPLICATION;"
+
+
+def _named(user: str) -> str:
+    return '"' + user.replace('"', '""') + '"'
+
+
+LOGICAL_SQL: Final = "ALTER SYSTEM SET wal_level = logical;"
 
 
 def logical_hint() -> str:
     """
     Return what makes a server write its log so that changes can be read from it.
     """
-    return "let an administrator run: ALTER SYSTEM SET wal_level = logical; and restart the server"
+    return f"let an administrator run: {LOGICAL_SQL} and restart the server"
 
 
 def fault_of(sqlstate: str, said: str, doing: str, where: str, user: str) -> FustorError:
@@ -73,22 +93,29 @@ def fault_of(sqlstate: str, said: str, doing: str, where: str, user: str) -> Fus
         where: The server and database.
         user: Who tried.
     """
-    said = " ".join(said.split())
+    said = _REACHING.sub("", " ".join(said.split()), count=1)
     context: dict[str, object] = {"server": where, "sqlstate": sqlstate}
     if sqlstate.startswith("28") or (not sqlstate and _AUTHENTICATION.search(said)):
         return AuthenticationFailed(
             f"{where} does not let {user!r} in: {said}",
             hint="mend user and password of this source; pg_hba.conf may also allow the user from other hosts only",
-            context=context,
+            # Which tables it is to read can be told once it is let in: the check of rights says the GRANT for their schemas alone.
+            context={
+                **context,
+                REMEDY: [f"CREATE ROLE {_named(user)} LOGIN REPLICATION PASSWORD '{PASSWORD}';"],
+            },
         )
     if sqlstate == INSUFFICIENT_PRIVILEGE or (not sqlstate and _NO_REPLICATION.search(said)):
-        sql = (
-            replication_right(user)
-            if re.search("replication|WAL sender", said)
-            else f'GRANT pg_read_all_data TO "{user}";'
-        )
+        message = f"{doing} at {where}: {user!r} may not: {said}"
+        if re.search("replication|WAL sender", said):
+            sql = replication_right(user)
+            return PermissionMissing(
+                message, hint=f"let an administrator run: {sql}", context={**context, REMEDY: [sql]}
+            )
         return PermissionMissing(
-            f"{doing} at {where}: {user!r} may not: {said}", hint=f"let an administrator run: {sql}", context=context
+            message,
+            hint="let an administrator give it that right; the check of rights, in the console or by `fustor up`, says the SQL for the wanted tables",
+            context=context,
         )
     if sqlstate == NO_SUCH_DATABASE or (not sqlstate and _NO_DATABASE.search(said)):
         return ConfigError(
@@ -105,7 +132,9 @@ def fault_of(sqlstate: str, said: str, doing: str, where: str, user: str) -> Fus
             context=context,
         )
     if sqlstate == NOT_IN_THAT_STATE and _NOT_LOGICAL.search(said):
-        return ConfigError(f"{doing} at {where}: {said}", hint=logical_hint(), context=context)
+        return ConfigError(
+            f"{doing} at {where}: {said}", hint=logical_hint(), context={**context, REMEDY: [LOGICAL_SQL]}
+        )
     return ServerSaid(
         f"{doing} at {where} failed: {said or 'no reason given'}" + (f" ({sqlstate})" if sqlstate else ""),
         sqlstate=sqlstate,

@@ -9,13 +9,14 @@ the updates of a table without a replica identity would make the server refuse t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fustor_core.errors import ConfigError, PermissionMissing
 from fustor_source_postgres.control import Control
 from fustor_source_postgres.faults import INSUFFICIENT_PRIVILEGE
+from fustor_source_postgres.history import TableName
 from fustor_source_postgres.schema import FULL, Column, Table, named, quoted
 
 COMMON_NAME: Final = "fustor"
@@ -34,13 +35,13 @@ class Publication:
 
     name: str
     is_own: bool
-    tables: Mapping[tuple[str, str], frozenset[str] | None]
+    tables: Mapping[TableName, frozenset[str] | None]
 
     def missing(self, tables: Sequence[Table]) -> list[Table]:
         """
         Return the readable tables that it does not hold.
         """
-        return [one for one in tables if one.why_not is None and (one.schema, one.name) not in self.tables]
+        return [one for one in tables if one.why_not is None and one.place not in self.tables]
 
 
 def find(control: Control, name: str, *, is_own: bool) -> Publication | None:
@@ -79,17 +80,30 @@ def choose(control: Control, given: str | None, own: str) -> Publication | None:
     return find(control, COMMON_NAME, is_own=False) or find(control, own, is_own=True)
 
 
-def ensure(control: Control, given: str | None, own: str, tables: Sequence[Table]) -> Publication:
+def ensure(
+    control: Control,
+    given: str | None,
+    own: str,
+    tables: Sequence[Table],
+    *,
+    before: Callable[[Collection[TableName]], None],
+) -> Publication:
     """
     Return the publication to use; the driver's own is made, and brought in line with the tables.
+
+    Args:
+        before: Told of the tables that it holds, or is to hold, before it does.
 
     Raises:
         ConfigError: The given one is not there.
         PermissionMissing: It has to be made and may not be; with the SQL.
     """
     found = choose(control, given, own)
+    readable = [table.place for table in tables if table.why_not is None]
     if found is not None and not found.is_own:
+        before([place for place in readable if place in found.tables])
         return found
+    before(readable)
     listed = _listed(tables, with_columns=control.version >= _WITH_COLUMN_LISTS)
     if found is not None and _fits(found, tables):
         return found
@@ -111,7 +125,7 @@ def _fits(found: Publication, tables: Sequence[Table]) -> bool:
     """
     Tell whether a publication holds just these tables and columns.
     """
-    wanted = {(table.schema, table.name): table for table in tables if table.why_not is None}
+    wanted = {table.place: table for table in tables if table.why_not is None}
     if set(wanted) != set(found.tables):
         return False
     return all(

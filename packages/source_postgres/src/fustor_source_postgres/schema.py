@@ -21,11 +21,22 @@ DEFAULT, FULL, INDEX, NOTHING = "d", "f", "i", "n"
 _TABLES: Final = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, pg_relation_filenode(c.oid),
   (SELECT string_agg(i.inhrelid::text || ':' || coalesce(pg_relation_filenode(i.inhrelid), 0), ',' ORDER BY i.inhrelid)
-     FROM pg_partition_tree(c.oid) t JOIN pg_inherits i ON i.inhrelid = t.relid WHERE c.relkind = 'p')
+     FROM pg_partition_tree(c.oid) t JOIN pg_inherits i ON i.inhrelid = t.relid WHERE c.relkind = 'p'),
+  (SELECT string_agg(format('%I.%I', ln.nspname, l.relname), ' and ' ORDER BY 1) FROM pg_partition_tree(c.oid) t
+     JOIN pg_class l ON l.oid = t.relid JOIN pg_namespace ln ON ln.oid = l.relnamespace
+   WHERE c.relkind = 'p' AND t.isleaf AND l.relreplident <> 'f')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_temp'
 ORDER BY 2, 3
+"""
+_ESTIMATES: Final = """
+SELECT n.nspname, c.relname, sum(greatest(p.reltuples, pg_stat_get_live_tuples(p.oid), 0))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_class p ON p.relkind = 'r' AND (p.oid = c.oid OR c.relkind = 'p' AND p.oid IN (SELECT relid FROM pg_partition_tree(c.oid)))
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_temp'
+GROUP BY 1, 2
 """
 _COLUMNS: Final = """
 SELECT attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attgenerated <> ''
@@ -66,7 +77,7 @@ class Table:
     One table.
 
     Attributes:
-        key: What identifies a row; empty when nothing does.
+        key: What identifies a row; empty when nothing does. It can be read all the same when the log holds whole old rows.
         identity: The replica identity: what the log tells of a row's old state.
         why_not: Why it can't be read, and what mends that; None when it can.
         state: Changes when rows may have changed without being told one by one: columns, types, a rewritten file, partitions.
@@ -81,6 +92,13 @@ class Table:
     identity: str
     why_not: tuple[str, str] | None
     state: str = field(compare=False, default="")
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """
+        Schema and name.
+        """
+        return self.schema, self.name
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -161,11 +179,15 @@ class Types:
         return type_of_row(oid, row[1] or "b", self._known.get(element), self._known.get(base), row[4] or ",", labels)
 
 
-def read_tables(query: Query, selection: Selection, types: Types) -> list[Table]:
+def read_tables(query: Query, selection: Selection, types: Types, only: tuple[str, str] | None = None) -> list[Table]:
     """
-    Describe every wanted table, by name; also those that can't be read.
+    Describe every wanted table, by name; also those that can't be read. Of `only` one when its schema and name are given.
     """
-    found = [row for row in query(_TABLES) if selection.table(str(row[1]), str(row[2]))]
+    found = [
+        row
+        for row in query(_TABLES)
+        if only in (None, (str(row[1]), str(row[2]))) and selection.table(str(row[1]), str(row[2]))
+    ]
     if not found:
         return []
     oids = ",".join(str(row[0]) for row in found)
@@ -180,6 +202,31 @@ def read_tables(query: Query, selection: Selection, types: Types) -> list[Table]
         _table(row, columns.get(int(row[0] or 0), []), indexes.get(int(row[0] or 0), []), selection, types)
         for row in found
     ]
+
+
+def estimated_rows(query: Query, selection: Selection) -> dict[tuple[str, str], int]:
+    """
+    Return about how many rows each wanted table has, as the server's statistics have it: what was counted when it was analyzed last, or
+    what was written since.
+    """
+    return {
+        (str(schema), str(table)): int(float(rows or 0))
+        for schema, table, rows in query(_ESTIMATES)
+        if selection.table(str(schema), str(table))
+    }
+
+
+def may_leave_values_out(query: Query, schema: str, table: str) -> bool:
+    """
+    Tell whether an update of a table may be logged without values that did not change: those that are kept apart for their size.
+    """
+    oid = f"{quoted(named(schema, table))}::regclass"
+    ((found,),) = query(
+        f"SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped AND attstorage <> 'p')"
+        " AND EXISTS (SELECT FROM pg_class WHERE relkind = 'r' AND relreplident <> 'f'"
+        f" AND (oid = {oid} OR oid IN (SELECT relid FROM pg_partition_tree({oid}))))"
+    )
+    return found == "t"
 
 
 def _table(
@@ -212,7 +259,7 @@ def _table(
         made,
         key,
         identity,
-        _why_not(f'"{schema}"."{name}"', str(row[4]), identity, key),
+        _why_not(f'"{schema}"."{name}"', str(row[4]), identity, key, row[8]),
         hashlib.sha256(state.encode()).hexdigest()[:16],
     )
 
@@ -235,7 +282,9 @@ def _key(columns: tuple[Column, ...], indexes: list[tuple[str | None, ...]], ide
     return min(fitting)[3] if fitting else ()
 
 
-def _why_not(name: str, persistence: str, identity: str, key: tuple[str, ...]) -> tuple[str, str] | None:
+def _why_not(
+    name: str, persistence: str, identity: str, key: tuple[str, ...], parts: str | None
+) -> tuple[str, str] | None:
     if persistence == "u":
         return "it is UNLOGGED: its changes are not in the log", f"ALTER TABLE {name} SET LOGGED;"
     if identity == NOTHING:
@@ -243,10 +292,16 @@ def _why_not(name: str, persistence: str, identity: str, key: tuple[str, ...]) -
             "its replica identity is NOTHING: the log does not tell which row changed",
             f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT;",
         )
-    if not key:
+    if not key and identity != FULL:
         return (
-            "nothing identifies its rows: it has no primary key",
-            f"ALTER TABLE {name} ADD PRIMARY KEY (...); or REPLICA IDENTITY USING INDEX a unique index without NULLs",
+            "nothing identifies its rows: it has no primary key, and the log does not hold whole old rows",
+            f"ALTER TABLE {name} ADD PRIMARY KEY (...); or REPLICA IDENTITY USING INDEX a unique index without NULLs;"
+            " or REPLICA IDENTITY FULL, for a consumer that counts copies (Fusion)",
+        )
+    if not key and parts:
+        return (
+            f"it has no primary key, and the log does not hold whole old rows of its partitions {parts}",
+            f"ALTER TABLE {parts.split(' and ')[0]} REPLICA IDENTITY FULL; and so for each",
         )
     return None
 

@@ -5,11 +5,13 @@ What the wizard and `fustor up` ask before any instance exists: can the server b
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
 from fustor_core.errors import ConfigError, FustorError, PermissionMissing
+from fustor_core.outcome import REMEDY, Outcome
 from fustor_core.params import database_steps
 from fustor_core.selection import Selection
 from fustor_source_postgres import publication
@@ -22,11 +24,24 @@ from fustor_source_postgres.config import (
 )
 from fustor_source_postgres.connection import Server
 from fustor_source_postgres.control import Control
-from fustor_source_postgres.faults import logical_hint, replication_right
-from fustor_source_postgres.schema import Table, Types, named, quoted, read_tables
+from fustor_source_postgres.faults import LOGICAL_SQL, logical_hint, replication_right
+from fustor_source_postgres.keyless import key_sql
+from fustor_source_postgres.schema import Table, Types, estimated_rows, named, quoted, read_tables
 
 OLDEST: Final = 130_000
 AGENT_USER: Final = "fustor"
+SMALL_BYTES: Final = 1 << 20
+MOST_COUNTED: Final = 100
+MOST_COLUMNS: Final = 1000  # the server takes 1664 in one SELECT
+_SIZES: Final = """
+SELECT c.oid,
+  CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid)
+    ELSE (SELECT sum(pg_relation_size(t.relid)) FROM pg_partition_tree(c.oid) t WHERE t.isleaf) END,
+  has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE')
+FROM pg_class c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+"""
+
+log = logging.getLogger(__name__)
 
 
 class Question:
@@ -58,14 +73,14 @@ def _run(uri: str, credential: Any, driver_params: dict[str, Any] | None, check:
         control.close()
 
 
-async def ask(uri: str, credential: Any, driver_params: dict[str, Any] | None, check: Check) -> tuple[bool, str]:
+async def ask(uri: str, credential: Any, driver_params: dict[str, Any] | None, check: Check) -> Outcome:
     """
     Run a check in a thread; its errors are the answer.
     """
     try:
-        return True, await asyncio.to_thread(_run, uri, credential, driver_params, check)
+        return Outcome(True, await asyncio.to_thread(_run, uri, credential, driver_params, check))
     except FustorError as exc:
-        return False, str(exc)
+        return Outcome.of(exc)
 
 
 def check_connection(question: Question) -> str:
@@ -124,17 +139,18 @@ def check_rights(question: Question) -> str:
         raise PermissionMissing(
             f"{user!r} lacks {', '.join(lacks)}",
             hint=f"let the owner of the tables, or an administrator, run: {' '.join(sql)}",
-            context={"lacks": lacks},
+            context={"lacks": lacks, REMEDY: sql},
         )
     return f"{user!r} may read tables and changes"
 
 
 def _without(control: Control, tables: list[Table], condition: str) -> list[Table]:
-    if not tables:
-        return []
-    columns = ", ".join(condition.format(oid=table.oid) for table in tables)
-    (row,) = control.query(f"SELECT {columns}")
-    return [table for table, has in zip(tables, row, strict=True) if has != "t"]
+    lacking: list[Table] = []
+    for begin in range(0, len(tables), MOST_COLUMNS):
+        part = tables[begin : begin + MOST_COLUMNS]
+        (row,) = control.query(f"SELECT {', '.join(condition.format(oid=table.oid) for table in part)}")
+        lacking += [table for table, has in zip(part, row, strict=True) if has != "t"]
+    return lacking
 
 
 def _may_publish(control: Control, tables: list[Table]) -> bool:
@@ -153,15 +169,23 @@ def check_settings(question: Question) -> str:
     """
     control = question.control
     if control.one("SHOW wal_level") != "logical":
-        raise ConfigError(f"wal_level is {control.one('SHOW wal_level')}: changes can't be read", hint=logical_hint())
+        raise ConfigError(
+            f"wal_level is {control.one('SHOW wal_level')}: changes can't be read",
+            hint=logical_hint(),
+            context={REMEDY: [LOGICAL_SQL]},
+        )
     used = int(control.one("SELECT count(*) FROM pg_replication_slots"))
     slots = int(control.one("SHOW max_replication_slots"))
     senders = int(control.one("SHOW max_wal_senders"))
     if used >= slots or senders == 0:
+        sql = [
+            f"ALTER SYSTEM SET max_replication_slots = {slots + 10};",
+            f"ALTER SYSTEM SET max_wal_senders = {max(senders, slots) + 10};",
+        ]
         raise ConfigError(
             f"no replication slot is left: {used} of {slots} are there, and max_wal_senders is {senders}",
-            hint=f"drop slots nobody reads, or let an administrator run: ALTER SYSTEM SET max_replication_slots = {slots + 10};"
-            f" ALTER SYSTEM SET max_wal_senders = {max(senders, slots) + 10}; and restart the server",
+            hint=f"drop slots nobody reads, or let an administrator run: {' '.join(sql)} and restart the server",
+            context={REMEDY: sql},
         )
     tables = question.tables()
     out = [table for table in tables if table.why_not is not None]
@@ -174,7 +198,7 @@ def check_settings(question: Question) -> str:
     return told
 
 
-async def make_user(uri: str, admin: Any, credential: Any, driver_params: dict[str, Any] | None) -> tuple[bool, str]:
+async def make_user(uri: str, admin: Any, credential: Any, driver_params: dict[str, Any] | None) -> Outcome:
     """
     Make the user that the agent is to use, and the publication; the administrator's credential is used once and kept nowhere.
     """
@@ -186,8 +210,11 @@ async def make_user(uri: str, admin: Any, credential: Any, driver_params: dict[s
         password = (
             own.passwd.get_secret_value() if own is not None and own.passwd is not None else secrets.token_urlsafe(18)
         )
-        if not control.query(f"SELECT 1 FROM pg_roles WHERE rolname = {quoted(name)}"):
+        known = control.query(f"SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = {quoted(name)}")
+        if not known:
             control.query(f"CREATE ROLE {named(name)} LOGIN REPLICATION PASSWORD {quoted(password)}", "making the user")
+        elif known[0][0] != "t":
+            control.query(replication_right(name), "granting rights")
         tables = question.tables()
         for schema in sorted({table.schema for table in tables}):
             control.query(
@@ -198,8 +225,9 @@ async def make_user(uri: str, admin: Any, credential: Any, driver_params: dict[s
             )
         if publication.choose(control, question.params.publication, "") is None:
             control.query(publication.create_sql(tables), "making the publication")
-        told = "" if own is not None and own.passwd is not None else f" with the password {password}"
-        return f"made the user {name!r}{told}; it may read {len(tables)} tables and their changes"
+        is_given = own is not None and own.passwd is not None
+        told = repr(name) if is_given else f"{name!r} with the password {password}"
+        return f"made the user {told}; it may read {len(tables)} tables and their changes"
 
     return await ask(uri, admin, driver_params, run)
 
@@ -225,8 +253,61 @@ async def available_fields(uri: str, credential: Any, driver_params: dict[str, A
     return found
 
 
+async def available_tables(uri: str, credential: Any, driver_params: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """
+    Return every wanted table with about how many rows it has; small ones are counted.
+
+    Raises:
+        FustorError: The server can't be asked.
+    """
+
+    def tables(question: Question) -> list[dict[str, Any]]:
+        control, found = question.control, question.tables()
+        estimates = estimated_rows(control.query, question.wanted)
+        sizes = {int(oid or 0): int(float(octets or 0)) for oid, octets, may in control.query(_SIZES) if may == "t"}
+        small = [table for table in found if sizes.get(table.oid, SMALL_BYTES + 1) <= SMALL_BYTES]
+        counted = _counted(control, small[:MOST_COUNTED])
+        return [_described(table, estimates.get(table.place), counted.get(table.oid)) for table in found]
+
+    asked: list[dict[str, Any]] = await asyncio.to_thread(_run, uri, credential, driver_params, tables)
+    return asked
+
+
+def _counted(control: Control, tables: list[Table]) -> dict[int, int]:
+    counted: dict[int, int] = {}
+    try:
+        control.query("SET lock_timeout = '1s'; SET statement_timeout = '5s'")
+        for table in tables:
+            name = named(table.schema, table.name)
+            counted[table.oid] = int(control.one(f"SELECT count(*) FROM {name}", "counting rows"))
+    except FustorError as exc:
+        log.info("rows are told as the server estimates them: %s", exc.message)
+    return counted
+
+
+def _described(table: Table, estimate: int | None, counted: int | None) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "schema": table.schema,
+        "table": table.name,
+        "rows": estimate if counted is None else counted,
+        "is_exact": counted is not None,
+        "columns": sum(not column.is_generated for column in table.columns),
+        "key": list(table.key),
+    }
+    if table.why_not is not None:
+        told |= {"problem": table.why_not[0], "hint": table.why_not[1]}
+    elif not table.key:
+        told |= {"hint": key_sql(table)}
+    return told
+
+
 def wizard_steps() -> dict[str, Any]:
     """
     Return the steps of the wizard.
     """
-    return database_steps("postgresql://127.0.0.1:5432/postgres", PostgresParams)
+    return database_steps(
+        "postgresql://127.0.0.1:5432/postgres",
+        PostgresParams,
+        about="Every table of a database, and each change as it is committed, by logical replication.",
+        needs_database=True,
+    )

@@ -90,7 +90,7 @@ def create(control: Control, name: str) -> Slot:
         if isinstance(exc, ServerSaid):
             raise
         raise ConnectionLost(
-            f"the replication slot {name!r} could not be made: {exc.message}{_open_transactions(control)}",
+            f"the replication slot {name!r} could not be made: {exc.message}{open_transactions(control)}",
             hint="the server makes a slot once the transactions that are open have ended: end them",
         ) from None
     finally:
@@ -101,12 +101,19 @@ def create(control: Control, name: str) -> Slot:
     return made
 
 
-def _open_transactions(control: Control) -> str:
+def open_transactions(control: Control) -> str:
+    """
+    Say which transactions are open, as the end of a message.
+    """
     rows = control.query(
         "SELECT pid, usename, now() - xact_start FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
         " AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 3"
     )
-    told = ", ".join(f"pid {pid} of {user!r} for {age}" for pid, user, age in rows)
+    prepared = control.query("SELECT gid, owner, now() - prepared FROM pg_prepared_xacts ORDER BY prepared LIMIT 3")
+    told = ", ".join(
+        [f"pid {pid} of {user!r} for {age}" for pid, user, age in rows]
+        + [f"prepared {gid!r} of {user!r} for {age}" for gid, user, age in prepared]
+    )
     return f"; open transactions: {told}" if told else ""
 
 

@@ -1,22 +1,23 @@
 """
 The snapshot: reads tables in the order of their keys by COPY, in short transactions, and gives out chunks.
 
-Low watermark: see `visibility`. Keys are compared by the server alone, in its own order and collation.
+Low watermark: see `visibility`. Keys are compared by the server alone, in its own order and collation. A table without a key is read
+wholly in one transaction, at an exact place: see `keyless`.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
-from fustor_core.errors import ConnectionLost
-from fustor_core.models.event import EventBase, InsertEvent
+from fustor_core.models.event import EventBase, InsertEvent, progress_mark
+from fustor_core.parallel_tables import Chunk, ParallelTables, StopOfBoth
 from fustor_core.selection import Selection
-from fustor_core.table_token import read_token, write_token
+from fustor_core.table_token import Cursor, TableToken
 from fustor_source_postgres.connection import Link
 from fustor_source_postgres.control import Control
+from fustor_source_postgres.keyless import begin_exact
 from fustor_source_postgres.schema import Column, Table, Types, columns_of, json_types, named, quoted, read_tables
 from fustor_source_postgres.stream import ReplicationStream
 from fustor_source_postgres.visibility import TransactionSnapshot
@@ -36,7 +37,6 @@ SELECT t.oid, format_type(t.oid, -1), coalesce((
   WHERE c.opcdefault AND c.opcintype = CASE WHEN t.typbasetype = 0 THEN t.oid ELSE t.typbasetype END LIMIT 1), 'pg_catalog')
 FROM pg_type t WHERE t.oid IN ({oids})
 """
-_LONGEST_BEHIND_S: Final = 10.0
 _LONGEST_SORTING_S: Final = 600.0
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 
@@ -54,11 +54,14 @@ class Snapshot:
         stop: Ends the snapshot within a second.
         batch_size: Most rows in a chunk.
         rows_at_once: Most rows in one transaction.
+        tables_at_once: Most tables read at the same time.
         tables: Only these tables: `table` or `schema.table`.
         where: Only rows of which this holds, in SQL.
         token: Go on after the chunk that carried it.
         required: Only these columns, and keys; None = all.
+        with_keyless: Whether tables without a key are read.
         published: Schema and name of the tables whose changes the stream brings: no others; None = not known.
+        before: Told which tables were found, and how they are, before any row is given out.
     """
 
     def __init__(
@@ -70,23 +73,29 @@ class Snapshot:
         *,
         batch_size: int,
         rows_at_once: int,
+        tables_at_once: int,
         tables: Collection[str] | None = None,
         where: str | None = None,
         token: str | None = None,
         required: Collection[str] | None = None,
+        with_keyless: bool = True,
         published: Collection[tuple[str, str]] | None = None,
+        before: Callable[[list[Table]], None] = lambda tables: None,
     ) -> None:
         self._control = control
         self._selection = selection
         self._published = published
+        self._before = before
         self._stream = stream
-        self._stop = stop
-        self._batch = max(1, batch_size)
-        self._at_once = max(self._batch, rows_at_once)
+        self._stop = StopOfBoth(stop)
+        self._at_once = max(1, rows_at_once)
+        self._batch = max(1, min(batch_size, self._at_once))
+        self._tables_at_once = tables_at_once
         self._names = None if tables is None else set(tables)
         self._where = where
-        self._token = read_token(token)
+        self._token = TableToken.read(token)
         self._required = required
+        self._with_keyless = with_keyless and where is None
 
     def chunks(self) -> Iterator[EventBase]:
         """
@@ -95,42 +104,100 @@ class Snapshot:
         Raises:
             FustorError: See `fustor_source_postgres.faults`.
         """
-        token = self._token
-        after = None if token is None else token.place
-        link: Link | None = None
+        if self._token is None:
+            yield self._watermark()
+        found = read_tables(self._control.query, self._selection, Types(self._control.query))
+        self._before(found)
+        yield from ParallelTables(
+            [table for table in found if self._is_asked(table)],
+            connect=self._connect,
+            read=self._table,
+            token=self._token,
+            at_once=self._tables_at_once,
+            stop=self._stop,
+        ).chunks()
+
+    def rows_of(self, table: Table) -> Iterator[EventBase]:
+        """
+        Yield the rows of one table, behind a watermark; none of a table whose changes do not come.
+
+        Raises:
+            FustorError: As `chunks`.
+        """
+        self._before([table])
+        link = self._connect()
         try:
-            for table in read_tables(self._control.query, self._selection, Types(self._control.query)):
-                place = (table.schema, table.name)
-                if self._stop.is_set():
-                    return
-                if not self._is_asked(table) or (after is not None and place < after):
-                    continue
-                link = link or self._control.server.connect(is_over=self._stop.is_set)
-                yield from self._table(link, table, token.after if token is not None and place == after else None)
+            yield progress_mark(self._begin(link, "reading rows by their keys"))
+            link.query("COMMIT", "reading rows by their keys")
+            if self._is_asked(table):
+                for chunk in self._table(link, table, None):
+                    yield chunk.event
         finally:
-            if link is not None:
-                link.close()
+            link.close()
+
+    def _watermark(self) -> EventBase:
+        """
+        Return where the snapshot begins, taken before anybody looks at which tables there are: what is not there then is gone.
+        """
+        link = self._connect()
+        try:
+            return progress_mark(self._begin(link, "beginning a snapshot"))
+        finally:
+            link.close()
+
+    def _connect(self) -> Link:
+        return self._control.server.connect(is_over=self._stop.is_set)
 
     def _is_asked(self, table: Table) -> bool:
-        if table.why_not is not None:
+        if table.why_not is not None or not (table.key or self._with_keyless):
             return False
         if self._published is not None and (table.schema, table.name) not in self._published:
             return False  # its changes do not come: its rows would grow old unseen
         return self._names is None or table.name in self._names or table.full_name in self._names
 
-    def _table(self, link: Link, table: Table, cursor: list[str] | None) -> Iterator[EventBase]:
+    def _keyless(self, link: Link, table: Table) -> Iterator[Chunk]:
+        """
+        Read a table without a key, from its beginning.
+        """
+        sent = columns_of(table, self._required)
+        if not sent:
+            return
+        low = begin_exact(self._control, link, table, self._stop.is_set)
+        doing = f"reading {table.full_name}"
+        columns = ", ".join(named(column.name) for column in sent)
+        link.start_copy(f"COPY (SELECT {columns} FROM {_source(table)}) TO STDOUT", doing)
+        read = make_reader(sent)
+        make = _ChunkMaker(table, sent, [])
+        count = 0
+        lines: list[str] = []
+        for line in self._lines(link, doing):
+            lines.append(line)
+            if len(lines) >= self._batch:
+                yield Chunk(make.event(lines, read, low, count), None)
+                count += len(lines)
+                lines = []
+        if self._stop.is_set():
+            return
+        if lines:
+            yield Chunk(make.event(lines, read, low, count), None)
+        yield Chunk(make.event([], read, low, count + len(lines)), None)
+        link.query("COMMIT", doing)
+
+    def _table(self, link: Link, table: Table, after: Cursor) -> Iterator[Chunk]:
+        if not table.key:
+            yield from self._keyless(link, table)
+            return
         sent = columns_of(table, self._required)
         keys = [table.by_name[name] for name in table.key]
-        source = named(table.schema, table.name)
-        # An old-style child table is a table of its own; the rows of partitions are those of their table.
-        source = source if table.is_partitioned else f"ONLY {source}"
+        source = _source(table)
         places = [next(at for at, column in enumerate(sent) if column.name == key.name) for key in keys]
         read = make_reader(sent)
         make = _ChunkMaker(table, sent, places)
         doing = f"reading {table.full_name}"
         columns = ", ".join(named(column.name) for column in sent)
         order = ", ".join(named(key.name) for key in keys)
-        compared = self._compared(keys)
+        compared = compared_types(self._control, keys)
+        cursor = None if after is None else list(after)
         while not self._stop.is_set():
             low = self._begin(link, doing)
             condition = self._conditions(keys, compared, cursor)
@@ -143,57 +210,35 @@ class Snapshot:
             for line in self._lines(link, doing):
                 lines.append(line)
                 if len(lines) >= self._batch:
-                    yield make.chunk(lines, read, low)
                     count += len(lines)
                     cursor = make.cursor(lines[-1])
+                    yield Chunk(make.event(lines, read, low), cursor)
                     lines = []
             if self._stop.is_set():
                 return
             if lines:
-                yield make.chunk(lines, read, low)
                 count += len(lines)
                 cursor = make.cursor(lines[-1])
+                yield Chunk(make.event(lines, read, low), cursor)
             link.query("COMMIT", doing)
             if count < self._at_once:
                 return
-
-    def _compared(self, keys: list[Column]) -> list[tuple[str, str]]:
-        """
-        Return, for each column of a key, its type for literals and the schema of its operators: that of an extension's type is
-        not where the server's own are, and others of the same name may compare in another order.
-        """
-        rows = self._control.query(_COMPARED.format(oids=",".join(str(key.oid) for key in keys)))
-        found = {int(oid or 0): (str(name), str(schema)) for oid, name, schema in rows}
-        return [found[key.oid] for key in keys]
 
     def _begin(self, link: Link, doing: str) -> int:
         """
         Open a transaction; return the low watermark of what it reads.
         """
-        if self._stream is not None:
-            self._wait_for(self._stream)
         link.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", doing)
-        ((text,),) = link.query("SELECT pg_current_snapshot()", doing)
+
+        def take() -> TransactionSnapshot:
+            ((text,),) = link.query("SELECT pg_current_snapshot()", doing)
+            return TransactionSnapshot.parse(str(text))
+
         stream = self._stream
         if stream is None:
+            take()
             return 0
-        return stream.passed.low(TransactionSnapshot.parse(str(text)), self._idle)
-
-    def _wait_for(self, stream: ReplicationStream) -> None:
-        """
-        Wait until the stream is past changes of tables that it does not tell: a row of a chunk shows them, and must not be
-        given up for what the stream said of it before.
-        """
-        wanted = stream.tables_true_from
-        deadline = time.monotonic() + _LONGEST_BEHIND_S
-        while stream.passed.boundary < wanted:
-            stream.await_mark(wanted)
-            if self._stop.wait(0.01):
-                return
-            if stream.closed or time.monotonic() > deadline:
-                raise ConnectionLost(
-                    "the stream is still before a change of tables", hint="the snapshot goes on when it has caught up"
-                )
+        return stream.passed.low(take, self._idle)
 
     def _idle(self) -> set[int]:
         return {int(xid) for (xid,) in self._control.query(_IDLE) if xid is not None}
@@ -217,6 +262,22 @@ class Snapshot:
                 return
 
 
+def compared_types(control: Control, keys: Sequence[Column]) -> list[tuple[str, str]]:
+    """
+    Return, for each column of a key, its type for literals and the schema of its operators: that of an extension's type is
+    not where the server's own are, and others of the same name may compare in another order.
+    """
+    rows = control.query(_COMPARED.format(oids=",".join(str(key.oid) for key in keys)))
+    found = {int(oid or 0): (str(name), str(schema)) for oid, name, schema in rows}
+    return [found[key.oid] for key in keys]
+
+
+def _source(table: Table) -> str:
+    # An old-style child table is a table of its own; the rows of partitions are those of their table.
+    name = named(table.schema, table.name)
+    return name if table.is_partitioned else f"ONLY {name}"
+
+
 class _ChunkMaker:
     """
     Makes the chunks of one table.
@@ -228,12 +289,18 @@ class _ChunkMaker:
         self._columns = json_types(sent)
         self._places = places
 
-    def chunk(self, lines: list[str], read: RowReader, low: int) -> EventBase:
+    def event(self, lines: list[str], read: RowReader, low: int, ordinal: int | None = None) -> EventBase:
         table = self._table
-        token = write_token(table.schema, table.name, self.cursor(lines[-1]))
         rows = list(map(read, lines))
         return InsertEvent(
-            table.schema, table.name, rows, self._fields, low, key=table.key, columns=self._columns, resume_token=token
+            table.schema,
+            table.name,
+            rows,
+            self._fields,
+            low,
+            key=table.key or None,
+            columns=self._columns,
+            ordinal=ordinal,
         )
 
     def cursor(self, line: str) -> list[str]:

@@ -3,8 +3,8 @@ The message stream: reads logical replication and gives out events.
 
 Rows of one table that come one after the other, also of several transactions, become one event, as long as more has already
 arrived; nothing waits for more. Positions: see `position`. Messages: see `decoder`. Protocol: "Streaming Replication Protocol" of
-PostgreSQL's manual. TRUNCATE and changes of tables end the stream with `RowsUntold`: the driver reopens it where it was and says
-that the position was lost, so that a snapshot brings what the log does not tell.
+PostgreSQL's manual. What changes rows without telling them becomes an `UntoldMark` for each table concerned, behind the transaction
+(TRUNCATE), or once the stream is past the place where the catalog was found changed (`TableChange`).
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-from fustor_core.errors import ConnectionLost, RowsUntold
+from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_core.gathering import RowGatherer
-from fustor_core.models.event import EventBase, EventType, progress_mark
+from fustor_core.models.event import EventBase, EventType, progress_mark, untold_mark
 from fustor_core.selection import Selection
 from fustor_source_postgres import decoder as d
 from fustor_source_postgres.control import Control
 from fustor_source_postgres.decoder import UNCHANGED
+from fustor_source_postgres.history import EVERY_TABLE, TableName
 from fustor_source_postgres.memory import Memory
+from fustor_source_postgres.pauses import Pauses
 from fustor_source_postgres.position import inside, lsn_text
-from fustor_source_postgres.schema import Table, Types, json_types, named, quoted
+from fustor_source_postgres.schema import FULL, Table, Types, json_types, named, quoted
 from fustor_source_postgres.tables import RowsOf
 from fustor_source_postgres.unfilled import Place, Unfilled
-from fustor_source_postgres.visibility import UNDER_WAY, Passed, TransactionSnapshot, read_under_way
+from fustor_source_postgres.visibility import UNDER_WAY, Passed, read_under_way
 
 _DOING: Final = "reading changes"
 _ROWS_AT_ONCE: Final = 1000
@@ -41,13 +43,32 @@ _ASK_EVERY_S: Final = 0.01
 _EMIT_AFTER_S: Final = 0.1
 _FILL_EVERY_S: Final = 0.2
 _BURST: Final = 60
-_GATHER_S: Final = 0.001
 _DATA, _KEEPALIVE = b"wk"
+_ALIGNMENT: Final = 8
 _BODY: Final = 25  # of a data message: its kind, two LSNs and a time stand before
 _STATUS: Final = struct.Struct(">cQQQqB")
 _KEEPALIVE_BODY: Final = struct.Struct(">QqB").unpack_from
 
-Dictionary = dict[tuple[str, str], Table]
+Dictionary = dict[TableName, Table]
+
+
+class TableChange(NamedTuple):
+    """
+    A change of tables that was found in the catalog.
+
+    Attributes:
+        looked_at: LSN: the catalog was read behind it.
+        place: LSN: the catalog was read before it.
+        tables: What happened to which tables.
+        catalog: How the tables are now.
+        on_told: Told of the index of the marks, when they are made.
+    """
+
+    looked_at: int
+    place: int
+    tables: Mapping[TableName, str]
+    catalog: Dictionary
+    on_told: Callable[[int], None]
 
 
 class ReplicationStream(Iterator[EventBase]):
@@ -64,7 +85,8 @@ class ReplicationStream(Iterator[EventBase]):
         start: LSN to begin at.
         stop: Ends the iterator within a second.
         required: Only these columns, and keys; None = all.
-        on_keyless: Told of each table that has changes and no key: they are left out.
+        on_table: Told of each table before its rows are given out, and again when it was changed: the LSN of the first row's commit,
+            and whether the rows have columns that the catalog does not know.
         memory: Keeps the rows whose large values are still to be read.
 
     Raises:
@@ -84,7 +106,7 @@ class ReplicationStream(Iterator[EventBase]):
         *,
         memory: Memory,
         required: Collection[str] | None = None,
-        on_keyless: Callable[[str, str], None] = lambda schema, table: None,
+        on_table: Callable[[TableName, int, bool], None] = lambda table, place, is_strange: None,
     ) -> None:
         self._control = control
         self._selection = selection
@@ -92,8 +114,9 @@ class ReplicationStream(Iterator[EventBase]):
         self._types = types
         self._stop = stop
         self._required = required
-        self._on_keyless = on_keyless
+        self._on_table = on_table
         self._relations: dict[int, RowsOf | None] = {}
+        self._described: dict[int, d.Relation] = {}
         self._out: deque[EventBase] = deque()
         self._marked = -1
         self._marked_at = 0.0
@@ -105,17 +128,15 @@ class ReplicationStream(Iterator[EventBase]):
         self._status_at = time.monotonic()
         self._asked_at = 0.0
         self._heard_at = self._worked_at = time.monotonic()
+        self._pauses = Pauses()
         self._awaited = 0
         self._awaited_since = 0.0
-        self._untold: str | None = None
+        self._truncated: dict[TableName, None] = {}
+        self._changes: deque[TableChange] = deque()
         self._fill_at = 0.0
         self._is_woken = False
         self._using = threading.Lock()
         self.transactions = 0
-        self.tables_true_from = 0
-        """
-        LSN up to which tables may have changed untold: a snapshot must not give way to what the stream says before it.
-        """
         self.closed = False
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -158,12 +179,25 @@ class ReplicationStream(Iterator[EventBase]):
             self._awaited_since = time.monotonic()
         self._wake()
 
-    def fail_untold(self, what: str) -> None:
+    def tell(self, change: TableChange) -> None:
         """
-        End the stream: rows changed in a way that it does not tell.
+        Say of tables that their rows changed untold, once the stream is past the place.
         """
-        self._untold = what
-        self._wake()
+        self._changes.append(change)
+        self.await_mark(change.place + _ALIGNMENT)
+
+    def fail(self, error: Exception) -> None:
+        """
+        End the stream with an error; the connection at once, also when nobody walks the iterator.
+        """
+        self._failure = self._failure or error
+        if self._using.acquire(blocking=False):
+            try:
+                self._link.close()
+            finally:
+                self._using.release()
+        else:
+            self._wake()
 
     def keep_alive(self) -> None:
         """
@@ -172,7 +206,7 @@ class ReplicationStream(Iterator[EventBase]):
         if time.monotonic() < self._status_at + _STATUS_EVERY_S or not self._using.acquire(blocking=False):
             return
         try:
-            if not self.closed:
+            if not self.closed and self._failure is None:
                 self._send_status()
         except ConnectionLost as exc:
             self._failure = self._failure or exc
@@ -212,6 +246,8 @@ class ReplicationStream(Iterator[EventBase]):
                 raise
 
     def _work(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         link, out, take, next_data = self._link, self._out, self._take, self._link.next_data
         burst = 0
         now = time.monotonic()
@@ -231,21 +267,21 @@ class ReplicationStream(Iterator[EventBase]):
                     self._drain_pipe()
                 continue
             if burst >= _BURST:
-                # The server sends each message by itself. Amid a backlog, waiting for many at once costs nothing and saves
-                # both sides most of the work; a few changes never wait.
+                # Amid a backlog; a few changes never wait.
                 burst = 0
                 self._heard_at = time.monotonic()
-                time.sleep(_GATHER_S)
+                self._pauses.take()
                 continue
-            if self._untold is not None:
-                raise RowsUntold(self._untold, self.passed.boundary)
             self._gathered.flush()
+            if self._changes:
+                self._tell_changes()
             if self._unfilled and time.monotonic() > self._fill_at:
                 self._fill()
             self._mark()
             if out:
                 return
             self._speak()
+            self._pauses.caught_up()
             heard = link.wait(self._patience(), _DOING) or burst > 0
             now = self._worked_at = time.monotonic()
             if heard:
@@ -319,13 +355,13 @@ class ReplicationStream(Iterator[EventBase]):
                 self._commit = commit
                 self._ts = d.unix_seconds(micros)
                 if self.passed.add(xid, commit):
-                    self.passed.prune(TransactionSnapshot.parse(self._control.one("SELECT pg_current_snapshot()")))
+                    self.passed.prune(self._control.snapshot)
             elif kind == d.COMMIT:
                 self.passed.boundary = d.COMMIT_BODY(b, _BODY + 1)[2]
                 self.transactions += 1
-                if self._untold is not None:
-                    # Invariant: only at the end of a transaction, so that the stream goes on behind it.
-                    raise RowsUntold(self._untold, self.passed.boundary)
+                if self._truncated or self._changes:
+                    self._tell_truncated()
+                    self._tell_changes()
             elif kind == d.UPDATE:
                 self._take_update(b)
             elif kind == d.DELETE:
@@ -343,13 +379,29 @@ class ReplicationStream(Iterator[EventBase]):
 
     def _take_relation(self, b: bytes) -> None:
         relation = d.read_relation(b, _BODY + 1)
+        self._described[relation.oid] = relation
+        self._use(relation)
+        source = self._relations[relation.oid]
+        if source is not None:
+            place = source.schema, source.table
+            self._on_table(place, self._commit, self._is_strange(source, place))
+
+    def _is_strange(self, source: RowsOf, place: TableName) -> bool:
+        table = self._catalog.get(place)
+        if table is not None and set(source.fields) <= set(table.by_name):
+            return False
+        return not any(
+            self._commit <= change.looked_at and (place in change.tables or EVERY_TABLE in change.tables)
+            for change in self._changes
+        )
+
+    def _use(self, relation: d.Relation) -> None:
         if not self._selection.table(relation.schema, relation.table):
             self._relations[relation.oid] = None
             return
         table = self._catalog.get((relation.schema, relation.table))
         source = RowsOf(relation, table, self._types, self._selection, self._required)
-        if not source.key:
-            self._on_keyless(relation.schema, relation.table)
+        if not source.key and (relation.identity != FULL or not source.fields):
             self._relations[relation.oid] = None
             return
         self._gathered.flush()
@@ -357,9 +409,30 @@ class ReplicationStream(Iterator[EventBase]):
 
     def _take_truncate(self, b: bytes) -> None:
         told = [self._relations.get(oid) for oid in d.read_truncate(b, _BODY + 1)]
-        names = [f"{one.schema}.{one.table}" for one in told if one is not None]
-        if names:
-            self._untold = f"TRUNCATE of {', '.join(names)}"
+        self._truncated |= dict.fromkeys((one.schema, one.table) for one in told if one is not None)
+
+    def _tell_truncated(self) -> None:
+        # Invariant: behind the transaction, so at a place that nothing before has.
+        if self._truncated:
+            self._gathered.flush()
+            self._out.extend(untold_mark(self.passed.boundary, *table, "TRUNCATE") for table in self._truncated)
+            self._truncated.clear()
+
+    def _tell_changes(self) -> None:
+        boundary = self.passed.boundary
+        while self._changes and boundary >= self._changes[0].place:
+            if boundary <= self._marked:
+                # Invariant: at a place that nothing before has: the next one.
+                self.await_mark(boundary + _ALIGNMENT)
+                return
+            change = self._changes.popleft()
+            self._gathered.flush()
+            self._catalog = change.catalog
+            self._types.forget()
+            for relation in self._described.values():
+                self._use(relation)
+            self._out.extend(untold_mark(boundary, *table, what) for table, what in change.tables.items())
+            change.on_told(boundary)
 
     def _source_of(self, b: bytes) -> RowsOf | None:
         return self._relations.get(d.U4(b, _BODY + 1)[0])
@@ -376,6 +449,7 @@ class ReplicationStream(Iterator[EventBase]):
             and gathered.kind is EventType.INSERT
             and 0 < len(gathered.rows) < _ROWS_AT_ONCE
             and gathered.fields is fields
+            and gathered.ordinal is None
             and not self._unfilled
         ):
             gathered.rows.append(row)
@@ -389,6 +463,9 @@ class ReplicationStream(Iterator[EventBase]):
         if source is None:
             return
         row, _ = source.read(b, _BODY + 6)
+        if not source.key:
+            self._add(EventType.DELETE, source, source.fields, row)
+            return
         self._add(EventType.DELETE, source, source.key, source.pick_key(row))
 
     def _take_update(self, b: bytes) -> None:
@@ -406,6 +483,15 @@ class ReplicationStream(Iterator[EventBase]):
         else:
             new, _ = source.read(b, p)
         fields = source.fields
+        if not source.key:
+            if old is None or UNCHANGED in new:
+                raise ConfigError(
+                    f"the log does not hold the old row of an update of {source.schema}.{source.table}, which has no key",
+                    hint=f"let its owner run: ALTER TABLE {named(source.schema, source.table)} REPLICA IDENTITY FULL;",
+                )
+            self._add(EventType.DELETE, source, fields, old)
+            self._add(EventType.INSERT, source, fields, new)
+            return
         if old is not None and (old_key := source.pick_key(old)) != source.pick_key(new):
             self._add(EventType.DELETE, source, source.key, old_key)
             if UNCHANGED in new:
@@ -500,10 +586,10 @@ class ReplicationStream(Iterator[EventBase]):
             self._unfilled.told(_place(source, key), frozenset(fields))
 
     def _add(self, kind: EventType, source: RowsOf, fields: tuple[str, ...], row: tuple[Any, ...]) -> None:
-        if self._unfilled:
+        if self._unfilled and source.key:
             self._tell_unfilled(kind, source, fields, row)
         # Invariant: more than what was committed before, less than the end of its own transaction.
-        self._gathered.add(kind, source, fields, [row], inside(self._commit), self._ts)
+        self._gathered.add(kind, source, fields, [row], (inside(self._commit), self._ts))
 
     def close(self) -> None:
         """

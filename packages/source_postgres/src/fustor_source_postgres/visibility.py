@@ -92,7 +92,7 @@ class Passed:
         self._start = start
         self._begun_before = {xid & 0xFFFFFFFF: xid for xid in under_way}
         self._transactions: deque[tuple[int, int]] = deque()
-        self._pruning = threading.Lock()
+        self._looking = threading.Lock()
         self.boundary = start
         """
         Everything that was committed before this LSN has been passed.
@@ -108,21 +108,23 @@ class Passed:
             self._begun_before.pop(xid, None)
         return len(self._transactions) >= _LOOK_EVERY
 
-    def low(self, snapshot: TransactionSnapshot, idle: Callable[[], set[int]]) -> int:
+    def low(self, take: Callable[[], TransactionSnapshot], idle: Callable[[], set[int]]) -> int:
         """
         Return the low watermark of a read: every change it does not show is in the stream after this LSN.
 
         Args:
-            snapshot: Taken by the read's own transaction.
+            take: Takes the snapshot of the read's own transaction.
             idle: Asks which transactions sit idle now: they have not begun to commit.
         """
-        boundary = self.boundary
-        unknown = self._unknown(snapshot)
-        if unknown:
-            for xid in idle():
-                self._begun_before.pop(xid & 0xFFFFFFFF, None)
+        with self._looking:
+            snapshot = take()
+            boundary = self.boundary
             unknown = self._unknown(snapshot)
-        hidden = self.prune(snapshot)
+            if unknown:
+                for xid in idle():
+                    self._begun_before.pop(xid & 0xFFFFFFFF, None)
+                unknown = self._unknown(snapshot)
+            hidden = self._forget(snapshot)
         if unknown:
             return max(0, self._start - 8)
         return min(boundary, hidden)
@@ -133,16 +135,23 @@ class Passed:
                 self._begun_before.pop(low_bits, None)
         return bool(self._begun_before)
 
-    def prune(self, snapshot: TransactionSnapshot) -> int:
+    def prune(self, take: Callable[[], TransactionSnapshot]) -> None:
+        """
+        Forget what a snapshot taken now shows.
+        """
+        with self._looking:
+            self._forget(take())
+
+    def _forget(self, snapshot: TransactionSnapshot) -> int:
         """
         Forget what a snapshot shows; return the first commit that it does not show (a very large number when it shows all).
         """
+        # Invariant: no other snapshot was taken since this one; what a newer one shows, an older one may still need.
         transactions = self._transactions
         kept = []
-        with self._pruning:  # meanwhile the stream's thread may append
-            for _ in range(len(transactions)):
-                one = transactions.popleft()
-                if not snapshot.shows(snapshot.widen(one[0])):
-                    kept.append(one)
-            transactions.extendleft(reversed(kept))
+        for _ in range(len(transactions)):  # meanwhile the stream's thread may append
+            one = transactions.popleft()
+            if not snapshot.shows(snapshot.widen(one[0])):
+                kept.append(one)
+        transactions.extendleft(reversed(kept))
         return kept[0][1] if kept else 1 << 62
