@@ -54,6 +54,31 @@ def test_the_endpoint_for_pushes_is_found(document: dict[str, Any], batch: str) 
     assert find_endpoints(document, URL, openapi_params({})).batch == batch
 
 
+NAMES = {
+    "batch": "x-fustor-ingest-batch-endpoint",
+    "session": "x-fustor-open-session-endpoint",
+    "heartbeat": "x-fustor-heartbeat-endpoint",
+    "status": "x-fustor-status-endpoint",
+}
+
+
+@pytest.mark.parametrize("place", ["top", "info", "operation"])
+def test_each_endpoint_is_found_by_its_name_before_any_well_known_path(place: str) -> None:
+    """
+    Whatever the paths are called, and although others have the names that are looked for without.
+    """
+    document = named(
+        "/events", "/sessions", "/heartbeat", "/position", "/a/batch", "/a/session", "/a/heartbeat", "/a/status"
+    )
+    for role, name in NAMES.items():
+        if place == "operation":
+            document["paths"][f"/a/{role}"]["get" if role == "status" else "post"][name] = True
+        else:
+            (document if place == "top" else document.setdefault("info", {}))[name] = f"/a/{role}"
+    found = find_endpoints(document, URL, openapi_params({}))
+    assert {role: getattr(found, role) for role in NAMES} == {role: f"http://service.test/a/{role}" for role in NAMES}
+
+
 def test_settings_count_before_the_document() -> None:
     found = find_endpoints(
         named("/events", "/sessions", "/heartbeat"), URL, openapi_params({"batch_endpoint": "/mine"})
@@ -150,6 +175,7 @@ async def test_the_envelope_says_everything_and_the_answer_comes_back(service: S
     assert first == {
         "event_type": "insert", "event_schema": "shop", "table": "orders", "fields": ["id", "total"], "index": 5,
         "rows": [{"id": 1, "total": "9.90"}, {"id": 2, "total": None}], "key": ["id"], "ts": None, "columns": None,
+        "ordinal": None,
     }  # fmt: skip
     assert (second["event_type"], second["rows"]) == ("update", [{"id": 1, "note": "x"}])
 

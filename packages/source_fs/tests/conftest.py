@@ -226,7 +226,29 @@ class Place:
         Once the stream has told all: what the consumer believes equals the disk.
         """
         consumer.settle()
-        assert_same(consumer.tree(), self.root)
+        try:
+            assert_same(consumer.tree(), self.root)
+        except AssertionError as error:
+            believed, true = consumer.tree(), disk(self.root)
+            wrong = min(path for path in believed.keys() | true.keys() if believed.get(path) != true.get(path))
+            stream = consumer.driver._stream
+            polled = None if stream is None else [node.path() for node in stream.watcher.polled]
+            raise AssertionError(
+                f"{error}\npolled for want of watches: {polled}\nof {wrong!r} and above was told: {self._told(wrong)}"
+            ) from None
+
+    def _told(self, path: str) -> list[str]:
+        """
+        Return what each consumer was told live of a path and what is above it.
+        """
+        above = {path[:at] for at, char in enumerate(path) if char == "/"} | {path}
+        return [
+            f"consumer {number}: {row[0]} {event.event_type.value} at {event.index}"
+            for number, consumer in enumerate(self.consumers)
+            for event in consumer.events
+            for row in event.rows
+            if row[0] in above
+        ]
 
     def wait_until(self, true: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
         wait_until(true, what, timeout)

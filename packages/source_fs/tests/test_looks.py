@@ -316,3 +316,98 @@ TestLooks = Looks.TestCase
 TestLooks.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
+
+
+@contextlib.contextmanager
+def cut_off() -> Iterator[Looks]:
+    """
+    Give a machine whose snapshot has sent the first slices of the directory `b`, of files 1 to 8; then let it come to rest.
+    """
+    machine = Looks()
+    try:
+        machine.begin(paths=[], many=0)
+        machine.become_directory(path="b", many=9)
+        machine.change_in(path="b", number=0)
+        machine.crash(goes_on=False)  # the stream is opened on what is there, and has no hint of it
+        machine.start_snapshot(batch=1)
+        machine.deliver_chunks(chunks=3)
+        assert {"b/file-01", "b/file-02"} <= set(machine.rows) and "b/file-03" not in machine.rows
+        yield machine
+    finally:
+        machine.teardown()
+
+
+def test_what_slices_brought_goes_when_the_next_snapshot_reads_the_directory_at_once() -> None:
+    """
+    Cut off in a large directory, which is a small one when the next snapshot reads it: what is gone is deleted.
+    """
+    with cut_off() as machine:
+        for number in range(1, 7):
+            machine.change_in(path="b", number=number)
+        machine.crash(goes_on=False)  # and the hints of it are lost
+
+
+def test_what_slices_brought_goes_when_the_snapshot_goes_on_in_an_empty_directory() -> None:
+    """
+    Cut off in a large directory, which is empty when the snapshot goes on there: what is gone is deleted.
+    """
+    with cut_off() as machine:
+        for number in range(1, 9):
+            machine.change_in(path="b", number=number)
+        machine.crash(goes_on=True)
+        machine.look(steps=8, delivered=True)  # the comparison has passed before the snapshot comes by
+
+
+def test_what_appeared_among_the_names_a_snapshot_passes_over_is_told() -> None:
+    """
+    Cut off in a large directory, and gone on with behind names that were sent: a file and a directory made among them come too.
+    """
+    with cut_off() as machine:
+        machine.change_in(path="b", number=0)
+        machine.become_directory(path="b/a", many=2)
+        machine.crash(goes_on=True)
+
+
+def test_each_row_of_a_slice_is_recorded_though_the_slice_does_not_fill_its_chunk() -> None:
+    """
+    Gone on with in the middle of a slice, and cut off again: what was sent of that slice is deleted when it goes.
+    """
+    with cut_off() as machine:
+        machine.batch = 3
+        machine.crash(goes_on=True)
+        machine.deliver_chunks(chunks=1)
+        assert {"b/file-03", "b/file-05"} <= set(machine.rows)
+        machine.change_in(path="b", number=3)
+        machine.crash(goes_on=False)
+
+
+def test_what_is_sent_again_of_a_directory_that_came_back_goes_with_it() -> None:
+    """
+    The stream is opened where it was before a directory, gone by now, had changed. While what was sent of it is sent again, the directory
+    comes back and goes: nobody else knows of it, so what the replay has sent of it must be known to belong to something.
+    """
+    machine = Looks()
+    try:
+        machine.begin(paths=["a/b"], many=0)
+        machine.settle()
+        place = machine.root / "a" / "b"
+        for change in (lambda: place.chmod(0o700), lambda: (place / "file-00").write_text("x")):
+            change()
+            machine.pump()
+            for _ in range(200):
+                machine.stream._work()
+        assert machine.stream.live.out, "changes were found, and none of them delivered"
+        shutil.rmtree(machine.root / "a")
+        machine.crash(goes_on=False)
+        (replay,) = machine.stream._replays
+        with contextlib.suppress(StopIteration):
+            while "a/b" not in {row[0] for event in machine.stream.live.out for row in event.rows}:
+                next(replay)
+            place.mkdir(parents=True)
+            (place / "file-00").write_text("y")
+            while True:
+                next(replay)
+        shutil.rmtree(place)
+        machine.settle()
+    finally:
+        machine.teardown()

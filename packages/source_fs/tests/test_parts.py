@@ -167,6 +167,7 @@ def test_the_wizard_on_good_input(tmp_path: Path) -> None:
     assert set(fields["properties"]) == set(FILE_FIELDS)
     steps = asyncio.run(FsDriver.get_wizard_steps())["steps"]
     assert [step["step_id"] for step in steps] == ["root", "params"]
+    assert asyncio.run(FsDriver.get_available_tables(uri=str(tmp_path))) is None, "files are no tables to choose from"
     known = set(FsParams.model_fields)
     assert set(steps[1]["schema"]["properties"]) <= known
     for step in steps:
@@ -197,6 +198,7 @@ def test_the_wizard_on_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(setup, "_limit", lambda _name: 10)
     ok, said = ask(FsDriver.check_runtime_params, root)
     assert not ok and "21 directories" in said and "sysctl fs.inotify.max_user_watches" in said
+    assert ask(FsDriver.check_runtime_params, root).remedy == ("sysctl fs.inotify.max_user_watches=1048576",)
     monkeypatch.setattr(setup, "_limit", lambda _name: None)
     assert ask(FsDriver.check_runtime_params, root) == (
         False,
@@ -498,3 +500,8 @@ def test_nodes_keep_their_path(tmp_path: Path) -> None:
     finally:
         watcher.close()
         watcher.close()
+
+
+def test_positions_are_times() -> None:
+    assert FsDriver.position_text(1_700_000_000_000_001) == "2023-11-14T22:13:20.000001Z"
+    assert FsDriver.bytes_between(1, 2) is None

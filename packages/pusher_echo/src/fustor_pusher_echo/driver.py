@@ -51,6 +51,7 @@ class EchoPusher(PusherDriver):
     """
 
     ordering: ClassVar[Literal["index", "arrival"]] = "arrival"
+    params_model = EchoParams
 
     def __init__(self, id: str, config: PusherConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)

@@ -18,7 +18,7 @@ from fustor_core.models.envelope import JSON, MSGPACK, Envelope, PushAnswer, enc
 from fustor_core.models.event import EventBase
 from fustor_pusher_fusion.client import FusionClient
 from fustor_pusher_fusion.faults import Doing, not_fusion
-from fustor_pusher_fusion.params import INGEST, api_key, base_url, fusion_params, is_loopback
+from fustor_pusher_fusion.params import INGEST, FusionParams, api_key, base_url, fusion_params, is_loopback
 from fustor_pusher_fusion.setup import probe, wizard_steps
 
 T = TypeVar("T")
@@ -62,6 +62,8 @@ class FusionPusher(PusherDriver):
     """
 
     ordering: ClassVar[Literal["index", "arrival"]] = "index"
+    title = "Fusion"
+    params_model = FusionParams
 
     def __init__(self, id: str, config: PusherConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)

@@ -43,6 +43,7 @@ class OpenApiPusher(PusherDriver):
     """
 
     ordering: ClassVar[Literal["index", "arrival"]] = "arrival"
+    params_model = OpenApiParams
 
     def __init__(self, id: str, config: PusherConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)

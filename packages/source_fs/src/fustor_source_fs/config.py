@@ -28,14 +28,31 @@ class FsParams(BaseModel):
 
     include: list[str] = Field(
         default_factory=list,
+        title="Only files like these",
         description="Patterns as in .gitignore: only files that match one are reported (directories always are).",
     )
     exclude: list[str] = Field(
-        default_factory=list, description="Patterns as in .gitignore: what matches, and all below it, is left out."
+        default_factory=list,
+        title="Leave out",
+        description="Patterns as in .gitignore: what matches, and all below it, is left out.",
     )
-    cross_mounts: bool = Field(False, description="Descend into other file systems mounted below the root.")
-    poll_interval_s: float = Field(10.0, gt=0, description="How often directories that can't be watched are compared.")
-    open_report_s: float = Field(30.0, gt=0, description="A file that stays open for writing is reported this often.")
+    cross_mounts: bool = Field(
+        False,
+        title="Also file systems that are mounted below",
+        description="Descend into other file systems mounted below the root.",
+    )
+    poll_interval_s: float = Field(
+        10.0,
+        gt=0,
+        title="Compare folders that can't be watched every (s)",
+        description="How often directories that can't be watched are compared.",
+    )
+    open_report_s: float = Field(
+        30.0,
+        gt=0,
+        title="Report files that stay open every (s)",
+        description="A file that stays open for writing is reported this often.",
+    )
     rescan_interval_s: float = Field(
         6 * 3600.0, ge=0, description="How often the whole tree is compared, for what inotify can't see; 0 = never."
     )

@@ -21,7 +21,8 @@ from fustor_core.models.config import SourceConfig
 from fustor_core.models.event import EventBase
 from fustor_core.models.file_row import FILES_TABLE
 from fustor_source_fs import setup
-from fustor_source_fs.config import load
+from fustor_source_fs.config import FsParams, load
+from fustor_source_fs.position import time_text
 from fustor_source_fs.stream import MessageStream
 from fustor_source_fs.tree import Tree
 from fustor_source_fs.walk import Walk
@@ -41,6 +42,9 @@ class FsDriver(SourceDriver):
         id: The id of the source.
         config: `uri` is an absolute path or `file:///path`; for `driver_params` see `FsParams`.
     """
+
+    title = "Files and folders"
+    params_model = FsParams
 
     def __init__(self, id: str, config: SourceConfig) -> None:  # noqa: A002 - the name is part of the contract
         super().__init__(id, config)
@@ -131,6 +135,13 @@ class FsDriver(SourceDriver):
         stream.watcher.ask_mark(index)
         return index
 
+    @classmethod
+    def position_text(cls, position: int) -> str:
+        """
+        Return the time that a position of this driver is.
+        """
+        return time_text(position)
+
     def is_position_available(self, position: int) -> bool:
         """
         Tell whether the journal covers what was sent after a position of this incarnation.
@@ -139,6 +150,12 @@ class FsDriver(SourceDriver):
         pending = tree.index.replay_from
         first = position if pending is None else min(position, pending)
         return tree.index.journal.floor <= first and position <= tree.clock.last
+
+    def whole_updates(self, event_schema: str, table: str) -> str | None:
+        """
+        Every event of a file tells all of it.
+        """
+        return ""
 
     @property
     def is_transient(self) -> bool:
@@ -153,6 +170,12 @@ class FsDriver(SourceDriver):
         """
         if self._stream is not None and not self._stream.stopped:
             self._stream.mark_dirty(scope)
+
+    def tables_changed(self, before: SourceConfig) -> list[str] | None:
+        """
+        Return none: what other patterns bring or take away, the stream finds when it compares the tree with what it has told.
+        """
+        return []
 
     def incarnation(self) -> str:
         """

@@ -25,8 +25,9 @@ _HINTS = {
     errno.ENAMETOOLONG: "the path is longer than the system takes; shorten it, or exclude it",
 }
 
+SYSCTL_COMMAND = "sysctl fs.inotify.max_user_watches=1048576"
 SYSCTL_HINT = (
-    "raise the limit: `sysctl fs.inotify.max_user_watches=1048576`, and put the line "
+    f"raise the limit: `{SYSCTL_COMMAND}`, and put the line "
     "`fs.inotify.max_user_watches=1048576` in /etc/sysctl.d/60-fustor.conf to keep it"
 )
 

@@ -232,6 +232,10 @@ class Live:
             if path and os.path.realpath(tree.where(parent)) != tree.where(parent):
                 raise FileNotFoundError(errno.ENOENT, "a symbolic link stands above it", path)
             found = os.lstat(tree.where(path)) if path else os.stat(tree.root)
+            # Invariant: what is recorded hangs together. Of a row whose directory is not recorded nobody would learn that it goes.
+            if parent and parent != SELF and not self._parent_sent(parent):
+                raise FileNotFoundError(errno.ENOENT, "no directory is above it any more", path)
+            old = index.get(parent, name)
         except OSError as error:
             if is_gone(error) and path:
                 if self._had_children(path, old):

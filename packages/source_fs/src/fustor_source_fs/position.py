@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 WATERMARK_GAP = 20_000
 """
@@ -16,6 +17,16 @@ LEASE_US = 60_000_000
 """
 How far ahead of use positions are set aside on disk, microseconds.
 """
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_text(position: int) -> str:
+    """
+    Return the time of a position, in UTC.
+    """
+    return (_EPOCH + timedelta(microseconds=position)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Clock:

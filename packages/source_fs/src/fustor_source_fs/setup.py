@@ -10,8 +10,9 @@ from typing import Any
 
 from fustor_core.errors import FustorError
 from fustor_core.models.file_row import FILE_COLUMNS
+from fustor_core.outcome import Outcome
 from fustor_source_fs.config import FsParams, parse_params, root_of, wanted_of
-from fustor_source_fs.faults import SYSCTL_HINT, is_gone, open_root
+from fustor_source_fs.faults import SYSCTL_COMMAND, SYSCTL_HINT, is_gone, open_root
 
 _COUNT_LIMIT = 2_000_000
 
@@ -48,7 +49,7 @@ def available_fields() -> dict[str, Any]:
     return {"type": "object", "properties": dict(FILE_COLUMNS)}
 
 
-def check_tree(uri: str, driver_params: dict[str, Any] | None) -> tuple[bool, str]:
+def check_tree(uri: str, driver_params: dict[str, Any] | None) -> Outcome:
     """
     Check that the root can be read and that the parameters make sense.
     """
@@ -57,13 +58,13 @@ def check_tree(uri: str, driver_params: dict[str, Any] | None) -> tuple[bool, st
         wanted_of(parse_params(driver_params or {}), [])
         open_root(root, known_before=False)
     except FustorError as error:
-        return False, str(error)
+        return Outcome.of(error)
     with os.scandir(root) as entries:
         count = sum(1 for _ in entries)
-    return True, f"{root!r} can be read: {count} entries in it"
+    return Outcome(True, f"{root!r} can be read: {count} entries in it")
 
 
-def check_limits(uri: str, driver_params: dict[str, Any] | None) -> tuple[bool, str]:
+def check_limits(uri: str, driver_params: dict[str, Any] | None) -> Outcome:
     """
     Check that inotify has room for the directories of the tree.
     """
@@ -71,15 +72,15 @@ def check_limits(uri: str, driver_params: dict[str, Any] | None) -> tuple[bool, 
         root = root_of(uri)
         open_root(root, known_before=False)
     except FustorError as error:
-        return False, str(error)
+        return Outcome.of(error)
     watches, queue = _limit("max_user_watches"), _limit("max_queued_events")
     if watches is None:
-        return False, "this system has no inotify: the whole tree will be polled"
+        return Outcome(False, "this system has no inotify: the whole tree will be polled")
     dirs = count_dirs(root)
     said = f"{dirs} directories, {watches} watches allowed, a queue of {queue} events"
     if dirs > watches * 9 // 10:
-        return False, f"{said}: what is beyond will be polled. {SYSCTL_HINT}"
-    return True, said
+        return Outcome(False, f"{said}: what is beyond will be polled", hint=SYSCTL_HINT, remedy=[SYSCTL_COMMAND])
+    return Outcome(True, said)
 
 
 def wizard_steps() -> dict[str, Any]:
@@ -89,6 +90,8 @@ def wizard_steps() -> dict[str, Any]:
     params = FsParams.model_json_schema()
     shown = ("include", "exclude", "cross_mounts", "poll_interval_s", "open_report_s")
     return {
+        "about": "A folder with all that is below it: names, sizes and times of files, and each change as it happens.",
+        "icon": "folder",
         "steps": [
             {
                 "step_id": "root",
@@ -108,5 +111,5 @@ def wizard_steps() -> dict[str, Any]:
                 "schema": {"type": "object", "properties": {name: params["properties"][name] for name in shown}},
                 "validations": ["test_connection"],
             },
-        ]
+        ],
     }

@@ -70,6 +70,7 @@ class MessageStream(Iterator[EventBase]):
         self._full_scan: Task | None = None
         self._poll: Task | None = None
         self._stopped = False
+        self._taking = False
         self._root_gone = False
         self._held: list[int] = []
         self._held_since = 0.0
@@ -105,9 +106,13 @@ class MessageStream(Iterator[EventBase]):
     @property
     def scanning(self) -> bool:
         """
-        Whether parts of the tree wait to be compared.
+        Whether parts of the tree wait to be compared, or what was found waits to be given out. Any thread.
         """
-        return bool(self._background or self._urgent or self.live.urgent or self.hints.overflowed or self.hints.dirty)
+        live, hints = self.live, self.hints
+        # In the order in which work goes from hand to hand: what has left one is in the next.
+        found = hints.overflowed or hints.dirty or self._taking or self._background
+        work = live.urgent or self._urgent or live.urgent
+        return bool(found or work or live.out)
 
     @property
     def newest_hint(self) -> float:
@@ -184,6 +189,7 @@ class MessageStream(Iterator[EventBase]):
         busy = self._take_hints()
         if self.live.root_doubtful or self.hints.root_doubtful:
             self._check_root()
+        self._taking = True
         if self.hints.overflowed:
             self.hints.overflowed = False
             self._start_full_scan()
@@ -192,6 +198,7 @@ class MessageStream(Iterator[EventBase]):
                 if not node.dead:
                     self.rescans += 1
                     self._background.append(self.live.compare(node.path(), deep=False))
+        self._taking = False
         while self._let_go:
             self._start_replay(self._tree.index.journal.floor, self._let_go.popleft())
         now = time.monotonic()
@@ -310,8 +317,8 @@ class MessageStream(Iterator[EventBase]):
                 if not live.urgent:
                     break
                 path = next(iter(live.urgent))
-                del live.urgent[path]
                 self._urgent = live.compare(path, deep=True)
+                del live.urgent[path]
             if next(self._urgent, self) is self:
                 self._urgent = None
         return True
@@ -349,11 +356,11 @@ class MessageStream(Iterator[EventBase]):
         """
         Compare the whole tree. One that is under way is begun anew: what it has passed may have changed.
         """
-        if self._full_scan in self._background:
-            self._background.remove(self._full_scan)  # type: ignore[arg-type]  # it is in there, so not None
+        under_way, self._full_scan = self._full_scan, self._compare_all()
         self.rescans += 1
-        self._full_scan = self._compare_all()
         self._background.append(self._full_scan)
+        if under_way is not None and under_way in self._background:
+            self._background.remove(under_way)
 
     def _compare_all(self) -> Generator[None, None, None]:
         with self._tree.index.lock:

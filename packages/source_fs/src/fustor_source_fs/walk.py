@@ -17,6 +17,7 @@ import os
 import sqlite3
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 from zlib import crc32
@@ -285,7 +286,7 @@ class Walk:
                 stream.watcher.ensure(path, fd, again=False)
             names = os.listdir(fd)
             names.sort()
-            if len(names) <= max(self._batch, BUCKET_ENTRIES) and skip is None:
+            if not names or (len(names) <= max(self._batch, BUCKET_ENTRIES) and skip is None):
                 span = _Span(path, found.st_ino, len(self._rows))
                 span.whole = True
                 self._spans.append(span)
@@ -323,6 +324,7 @@ class Walk:
         with self._tree.index.lock:
             self._tree.index.take_slices(path)  # of a snapshot that was cut off
             self._tree.index.commit()
+        new: set[str] = set() if skip is None else self._leave_new(path, names, skip)
         count = bucket_count(len(names))
         packed = [bytearray() for _ in range(count)]
         counts = [0] * count
@@ -341,6 +343,8 @@ class Walk:
                 bucket = crc32(name.encode()) % count if count > 1 else 0
                 packed[bucket] += _encode(name) + _encode(sig)
                 counts[bucket] += 1
+            if new:
+                span.sigs = {name: sig for name, sig in span.sigs.items() if name not in new}
             if skip is not None:
                 if part[-1] <= skip:
                     del self._rows[span.first :]
@@ -354,8 +358,23 @@ class Walk:
                 span.blobs = [b"\xdf" + n.to_bytes(4, "big") + bytes(b) for n, b in zip(counts, packed, strict=True)]
             elif len(self._rows) >= self._batch:
                 yield from self._chunk([path, escape_name(part[-1])])
-            else:
-                self._spans.pop()
+            elif span.first == span.last:
+                self._spans.pop()  # nothing of it is sent
+
+    def _leave_new(self, path: str, names: list[str], skip: str) -> set[str]:
+        """
+        Leave to the live stream what appeared, while nobody looked, among the names that are passed over; return those names.
+
+        Of a directory that was not read to its end no comparison tells what is new in it.
+        """
+        tree = self._tree
+        with tree.index.lock:
+            known = tree.index.children(path)
+            passed = (escape_name(name) for name in names[: bisect_right(names, skip)])
+            new = {name for name in passed if name not in known}
+            tree.reading[path].touched |= new
+        self._left_to_live.update(join(path, name) for name in new)
+        return new
 
     def _stat(self, fd: int, path: str, names: list[str], sigs: dict[str, Signature], subdirs: list[str]) -> None:
         """
@@ -456,6 +475,10 @@ class Walk:
             if not span.whole:
                 holes |= self._settle_slice(span, reading)
                 continue
+            if not span.sliced:
+                # It may have been read in slices by a snapshot that was cut off: then it is known what that one sent of it.
+                index.take_slices(span.path)
+                index.commit()
             if not index.is_known(span.path) and not reading.touched:
                 # Nothing was sent of it, so nobody but this walk says what was.
                 store.append((span.path, self._pack(span)))
