@@ -251,7 +251,7 @@ class House:
                 r"PUT /api/configs/(\w+/[\w.-]+)": lambda m, body: self.configs.update({m[1]: body}),
                 "POST /api/configs/apply": lambda *_: {},
                 "GET /api/instances": lambda *_: {"syncs": [{"id": "a-b", "pusher": "local-fusion"}, {"id": "mine"}]},
-                r"POST /api/instances/(.+)/(start|stop)": lambda *_: {},
+                r"POST /api/instances/(.+)/(start|stop)": lambda m, _: {"id": m[1]},
             }
         )
         self.ports = Ports(self.agent.port, self.registry.port, 1)

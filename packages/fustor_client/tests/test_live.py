@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fustor_client import AsyncFusionClient, FusionClient
-from fustor_client.live import Reconnect, SseReader
+from fustor_client.live import ChangeReader, Reconnect
+from fustor_client.log_stream import LogReader
 from fustor_client.models import Change, Lost
 from fustor_client.transport import StdlibTransport
 from fustor_core import errors
@@ -114,9 +115,24 @@ async def test_first_connection_that_fails_is_told_at_once(service: Any, take: T
     "lines", [["event: change", "data: {"], ["event: lost", "data: {}"], ["event: lost", 'data: "x"']]
 )
 def test_event_that_can_not_be_read_is_an_error(lines: list[str]) -> None:
-    reader = SseReader("http://x/views/live")
+    reader = ChangeReader("http://x/views/live")
     for line in lines:
         assert reader.feed(line) is None
+    with pytest.raises(errors.FustorError, match="can't be read"):
+        reader.feed("")
+
+
+def test_lines_of_the_log_are_those_of_events_of_that_kind() -> None:
+    reader = LogReader("http://x/api/logs/follow")
+    told = [reader.feed(line) for line in (": hello", "", "event: mood", 'data: {"level": "GOOD"}', "")]
+    assert told == [None] * 5
+    assert [reader.feed(line) for line in ("event: line", 'data: {"level": "INFO",', 'data: "message": "m"}')] == [
+        None
+    ] * 3
+    line = reader.feed("")
+    assert line is not None and (line.level, line.message) == ("INFO", "m")
+    reader.feed("event: line")
+    reader.feed("data: {")
     with pytest.raises(errors.FustorError, match="can't be read"):
         reader.feed("")
 

@@ -15,7 +15,20 @@ from typer.core import TyperGroup
 
 from fustor_core.errors import FustorError
 
-COMMANDS = ("up", "down", "status", "tree", "search", "stats", "tables", "rows", "tail", "doctor", "version")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "tree",
+    "search",
+    "stats",
+    "tables",
+    "rows",
+    "tail",
+    "doctor",
+    "new-driver",
+    "version",
+)
 
 
 class LazyCommands(TyperGroup):
@@ -35,7 +48,7 @@ class LazyCommands(TyperGroup):
         """
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"fustor_cli.commands.{cmd_name}")
+        module = import_module(f"fustor_cli.commands.{cmd_name.replace('-', '_')}")
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
         single.command(cmd_name, short_help=module.HELP)(module.command)
         return typer.main.get_command(single)

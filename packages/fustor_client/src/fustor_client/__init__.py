@@ -1,8 +1,8 @@
 """
 Typed synchronous and asynchronous client of the Fustor Registry, Fusion and Agent APIs.
 
-`FusionClient`, `RegistryClient` and `AgentClient` block; `AsyncFusionClient` and `AsyncRegistryClient` are their
-asynchronous twins. Answers are msgspec structs (`fustor_client.models`); an error of the service comes back as the
+`FusionClient`, `RegistryClient` and `AgentClient` block; `AsyncFusionClient`,
+`AsyncRegistryClient` and `AsyncAgentClient` are their asynchronous twins. Answers are msgspec structs (`fustor_client.models`); an error of the service comes back as the
 class of `fustor_core.errors` that it was there. Names are loaded on first use, so that a command starts fast.
 """
 
@@ -13,15 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fustor_client.agent import AgentClient
+    from fustor_client.agent_async import AsyncAgentClient
     from fustor_client.fusion import FusionClient
     from fustor_client.fusion_async import AsyncFusionClient
     from fustor_client.registry import RegistryClient
     from fustor_client.registry_async import AsyncRegistryClient
 
-__all__ = ["AgentClient", "AsyncFusionClient", "AsyncRegistryClient", "FusionClient", "RegistryClient"]
+__all__ = [
+    "AgentClient",
+    "AsyncAgentClient",
+    "AsyncFusionClient",
+    "AsyncRegistryClient",
+    "FusionClient",
+    "RegistryClient",
+]
 
 _HOMES = {
     "AgentClient": "fustor_client.agent",
+    "AsyncAgentClient": "fustor_client.agent_async",
     "AsyncFusionClient": "fustor_client.fusion_async",
     "AsyncRegistryClient": "fustor_client.registry_async",
     "FusionClient": "fustor_client.fusion",

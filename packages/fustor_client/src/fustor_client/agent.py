@@ -1,72 +1,398 @@
 """
-The synchronous client of the Agent: what runs, and its configuration.
+The synchronous client of the Agent: what runs, its configuration, drivers, log, dead letters and transforms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Unpack
 
+from fustor_client import agent_calls as calls
+from fustor_client import agent_models as answers
 from fustor_client import models
+from fustor_client.agent_calls import Action, DriverKind, Kind
+from fustor_client.agent_params import InstanceParams, LetterParams, LogParams, PreviewParams, TrialParams, headers_of
 from fustor_client.base import BaseClient
-from fustor_client.calls import Call
+from fustor_client.log_stream import LogReader
+from fustor_client.sse import IDLE_S
+from fustor_client.transport import Transport
 from fustor_core.errors import NotFoundError
 
-Kind = Literal["sources", "pushers", "syncs"]
+__all__ = ["AgentClient", "Kind"]
 
 
 class AgentClient(BaseClient):
     """
-    Reads and changes the configuration of one agent and tells how its syncs fare.
+    Looks after one agent.
+
+    Args:
+        url: Address of the agent.
+        token: The token of its API (`state/agent-token` of its config root).
+        timeout_s: How long an answer may take, seconds.
+        transport: How requests travel; httpx by default.
     """
 
-    def instances(self) -> models.Instances:
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_s: float = 30.0, transport: Transport | None = None
+    ) -> None:
+        super().__init__(url, timeout_s=timeout_s, transport=transport)
+        self._headers |= headers_of(token)
+
+    # -- instances ---------------------------------------------------------------------------------------------------
+
+    def overview(self) -> answers.Overview:
         """
-        Return what the agent runs.
+        Return how the agent is, in numbers, and whether changes of the configuration wait.
         """
-        return self._send(Call[models.Instances]("GET", "/api/instances", models.Instances))
+        return self._send(calls.overview())
+
+    def instances(self, **wanted: Unpack[InstanceParams]) -> models.Instances:
+        """
+        Return what the agent runs: everything, or the syncs that are wanted.
+        """
+        return self._send(calls.instances(wanted))
+
+    def instance(self, sync: str) -> models.SyncState:
+        """
+        Return one sync.
+        """
+        return self._send(calls.instance(sync))
+
+    def start(self, sync: str) -> models.SyncState:
+        """
+        Start a sync that was stopped or has given up; one that waits to try again does so at once.
+        """
+        return self._send(calls.control(sync, "start"))
+
+    def stop(self, sync: str) -> models.SyncState:
+        """
+        Stop a sync until it is started again or the agent restarts.
+        """
+        return self._send(calls.control(sync, "stop"))
+
+    def take_snapshot(
+        self, sync: str, *, tables: Sequence[str] | None = None, where: str | None = None
+    ) -> models.SyncState:
+        """
+        Start a snapshot; of everything, or only of some tables, or of rows of which `where` holds.
+        """
+        return self._send(calls.take_snapshot(sync, tables, where))
+
+    def pause_snapshot(self, sync: str) -> models.SyncState:
+        """
+        Pause the snapshot under way.
+        """
+        return self._send(calls.control(sync, "snapshot", "pause"))
+
+    def resume_snapshot(self, sync: str) -> models.SyncState:
+        """
+        Go on with a paused snapshot.
+        """
+        return self._send(calls.control(sync, "snapshot", "resume"))
+
+    def cancel_snapshot(self, sync: str) -> models.SyncState:
+        """
+        Give up the snapshot under way.
+        """
+        return self._send(calls.control(sync, "snapshot", "cancel"))
+
+    # -- configuration -----------------------------------------------------------------------------------------------
+
+    def configuration(self) -> answers.Configuration:
+        """
+        Return the whole configuration, secrets masked, and what is wrong with it.
+
+        To change what was read, and not what somebody else has made of it meanwhile, give its `revision` as `if_revision`:
+        `PreconditionFailed` when it is another one by now.
+        """
+        return self._send(calls.configuration())
+
+    def configs(self, kind: Kind) -> list[dict[str, Any]]:
+        """
+        Return all configurations of a kind, secrets masked.
+        """
+        return self._send(calls.configs(kind)).rows
 
     def config(self, kind: Kind, config_id: str) -> dict[str, Any] | None:
         """
         Return one configuration with its secrets masked, None when there is none of this id.
         """
-        call = Call[dict[str, Any]]("GET", self._path(kind, config_id), dict[str, Any])
         try:
-            return self._send(call)
+            return self._send(calls.config(kind, config_id))
         except NotFoundError:
             return None
 
-    def put_config(self, kind: Kind, config_id: str, config: Mapping[str, Any]) -> None:
+    def create_config(
+        self, kind: Kind, config_id: str, config: Mapping[str, Any], *, if_revision: int | None = None
+    ) -> dict[str, Any]:
         """
-        Create or replace one configuration. It takes effect with `apply`.
-        """
-        self._send(Call[None]("PUT", self._path(kind, config_id), None, body=dict(config)))
+        Create one configuration, and return it. It takes effect with `apply`, as all that follows.
 
-    def delete_config(self, kind: Kind, config_id: str) -> None:
+        Raises:
+            StateConflictError: There is one of this id.
+            PreconditionFailed: The configuration is no longer at `if_revision`.
         """
-        Remove one configuration. It takes effect with `apply`.
-        """
-        self._send(Call[None]("DELETE", self._path(kind, config_id), None))
+        return self._send(calls.create_config(kind, config_id, config, if_revision))
 
-    def apply(self) -> None:
+    def put_config(
+        self, kind: Kind, config_id: str, config: Mapping[str, Any], *, if_revision: int | None = None
+    ) -> None:
+        """
+        Create or replace one configuration.
+
+        Raises:
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        self._send(calls.put_config(kind, config_id, config, if_revision))
+
+    def delete_config(
+        self, kind: Kind, config_id: str, *, with_dependants: bool = False, if_revision: int | None = None
+    ) -> answers.EntryChange:
+        """
+        Remove one configuration; with the syncs that need it, or not at all when there are any.
+
+        Raises:
+            StateConflictError: Syncs need it; `context["dependants"]` has them.
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        return self._send(calls.delete_config(kind, config_id, with_dependants, if_revision))
+
+    def clone_config(
+        self,
+        kind: Kind,
+        config_id: str,
+        new_id: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        supersede: bool = False,
+        if_revision: int | None = None,
+    ) -> answers.EntryChange:
+        """
+        Add a copy with `changes` (None removes a key); with `supersede` it takes the place of the old one, which stays, disabled.
+
+        Raises:
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        return self._send(calls.clone_config(kind, config_id, new_id, changes or {}, supersede, if_revision))
+
+    def enable_config(self, kind: Kind, config_id: str, *, if_revision: int | None = None) -> answers.EntryChange:
+        """
+        Enable one configuration.
+
+        Raises:
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        return self._send(calls.switch_config(kind, config_id, "enable", if_revision))
+
+    def disable_config(self, kind: Kind, config_id: str, *, if_revision: int | None = None) -> answers.EntryChange:
+        """
+        Disable one configuration.
+
+        Raises:
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        return self._send(calls.switch_config(kind, config_id, "disable", if_revision))
+
+    def unused_configs(self, *, only: DriverKind | None = None) -> answers.UnusedEntries:
+        """
+        Return the sources and pushers that no sync uses; `only` those of one section.
+        """
+        return self._send(calls.unused_configs(only))
+
+    def delete_unused_configs(
+        self, *, only: DriverKind | None = None, if_revision: int | None = None
+    ) -> answers.UnusedEntries:
+        """
+        Remove the sources and pushers that no sync uses, and return them; `only` those of one section.
+
+        Raises:
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        return self._send(calls.delete_unused_configs(only, if_revision))
+
+    def apply(self) -> answers.AppliedConfiguration:
         """
         Make the running syncs follow the configuration.
-        """
-        self._send(Call[None]("POST", "/api/configs/apply", None))
 
-    def start(self, sync: str) -> None:
+        Raises:
+            StateConflictError: The file has problems, and nothing was applied; `context["problems"]` has them.
         """
-        Start a sync that was stopped or has given up; one that waits to try again does so at once.
-        """
-        self._send(Call[None]("POST", f"/api/instances/{quote(sync, safe='')}/start", None))
+        return self._send(calls.apply())
 
-    def stop(self, sync: str) -> None:
+    def config_schema(self) -> dict[str, Any]:
         """
-        Stop a sync until it is started again or the agent restarts.
+        Return the JSON Schema of the configuration file, for editors.
         """
-        self._send(Call[None]("POST", f"/api/instances/{quote(sync, safe='')}/stop", None))
+        return self._send(calls.config_schema())
 
-    @staticmethod
-    def _path(kind: Kind, config_id: str) -> str:
-        return f"/api/configs/{kind}/{quote(config_id, safe='')}"
+    def revisions(self, *, limit: int = 100) -> list[answers.Revision]:
+        """
+        Return the newest revisions of the configuration, newest first, without their texts.
+        """
+        return self._send(calls.revisions(limit)).rows
+
+    def revision(self, number: int) -> answers.RevisionText:
+        """
+        Return one revision with its text, secrets masked.
+        """
+        return self._send(calls.revision(number))
+
+    def difference(self, number: int, *, against: int | None = None) -> answers.RevisionDifference:
+        """
+        Return what a revision changed since the one before it, or since `against`.
+        """
+        return self._send(calls.difference(number, against))
+
+    def roll_back(self, number: int, *, if_revision: int | None = None) -> answers.Configuration:
+        """
+        Write an older revision into the file, as a new one.
+
+        Raises:
+            PreconditionFailed: The configuration is no longer at `if_revision`.
+        """
+        return self._send(calls.roll_back(number, if_revision))
+
+    def cleanups(self) -> list[answers.Cleanup]:
+        """
+        Return what is left to do at sources that were deleted.
+        """
+        return self._send(calls.cleanups()).rows
+
+    def retry_cleanup(self, number: int) -> answers.Cleanups:
+        """
+        Try once more to remove at a deleted source what its driver made there.
+        """
+        return self._send(calls.retry_cleanup(number))
+
+    def forget_cleanup(self, number: int) -> None:
+        """
+        Leave at a deleted source what is there.
+        """
+        self._send(calls.forget_cleanup(number))
+
+    def preview(
+        self,
+        transforms: Sequence[Mapping[str, Any]] = (),
+        fields_mapping: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[PreviewParams],
+    ) -> answers.Preview:
+        """
+        Show what transforms would do to rows of a source, or to given ones.
+        """
+        return self._send(calls.preview(transforms, fields_mapping, options))
+
+    # -- drivers -----------------------------------------------------------------------------------------------------
+
+    def drivers(self) -> answers.Drivers:
+        """
+        Return every driver, usable or not.
+        """
+        return self._send(calls.drivers())
+
+    def driver(self, kind: DriverKind, name: str) -> answers.DriverDetails:
+        """
+        Return one driver with the actions it knows.
+        """
+        return self._send(calls.driver(kind, name))
+
+    def wizard(self, kind: DriverKind, name: str) -> answers.Wizard:
+        """
+        Return the steps to set up a source or pusher.
+        """
+        return self._send(calls.wizard(kind, name))
+
+    def test_driver(self, kind: DriverKind, name: str, **trial: Unpack[TrialParams]) -> answers.Said:
+        """
+        Try a source or pusher that is not configured yet.
+        """
+        return self._send(calls.test_driver(kind, name, trial))
+
+    def act(self, name: str, action: Action, **trial: Unpack[TrialParams]) -> answers.Said:
+        """
+        Run one action of a source's driver.
+        """
+        return self._send(calls.act(name, action, trial))
+
+    def fields(
+        self, kind: DriverKind, name: str, *, table: str | None = None, **trial: Unpack[TrialParams]
+    ) -> answers.Fields:
+        """
+        Return the fields that a source has (of one `schema.table`, where given), or that a consumer wants.
+        """
+        return self._send(calls.fields(kind, name, table, trial))
+
+    def tables(
+        self, name: str, *, search: str = "", after: int = 0, limit: int = 100, **trial: Unpack[TrialParams]
+    ) -> answers.Tables:
+        """
+        Return the tables of a source, with about how many rows they have.
+        """
+        return self._send(calls.tables(name, search, after, limit, trial))
+
+    def rows(
+        self, name: str, *, tables: Sequence[str] | None = None, rows: int = 10, **trial: Unpack[TrialParams]
+    ) -> answers.SampledRows:
+        """
+        Return the first rows of some tables of a source, without it being configured.
+        """
+        return self._send(calls.rows(name, tables, rows, trial))
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    def logs(self, *, limit: int = 200, before: str | None = None, **wanted: Unpack[LogParams]) -> answers.LogPage:
+        """
+        Return the newest lines of the log, or the newest before a place (`next` of the page before).
+        """
+        return self._send(calls.logs(wanted, limit, before))
+
+    def follow_logs(self, **wanted: Unpack[LogParams]) -> Iterator[answers.LogLine]:
+        """
+        Yield lines of the log as they are written, until the agent ends or the iterator is closed.
+
+        Raises:
+            ConnectionLost: The agent can't be reached, or is gone.
+        """
+        call = calls.follow_logs(wanted)
+        reader = LogReader(self.url + call.target())
+        for text in self._transport.stream(call.target(), {**self._headers, **call.headers}, IDLE_S):
+            line = reader.feed(text)
+            if line is not None:
+                yield line
+
+    # -- dead letters ------------------------------------------------------------------------------------------------
+
+    def letters(self, *, after: int = 0, limit: int = 100, **wanted: Unpack[LetterParams]) -> answers.Letters:
+        """
+        Return dead letters, oldest first, without their rows.
+        """
+        return self._send(calls.letters(wanted, after, limit))
+
+    def letter(self, letter_id: int) -> answers.Letter:
+        """
+        Return one dead letter with its event.
+        """
+        return self._send(calls.letter(letter_id))
+
+    def replay(self, letter_id: int, *, force: bool = False) -> answers.Replayed:
+        """
+        Push one letter once more; `force` also where old rows may overwrite newer ones.
+        """
+        return self._send(calls.replay(letter_id, force))
+
+    def replay_all(self, *, force: bool = False, limit: int = 100, **wanted: Unpack[LetterParams]) -> answers.Replays:
+        """
+        Push letters of a sync once more, oldest first, until one is refused again.
+        """
+        return self._send(calls.replay_all(wanted, force, limit))
+
+    def delete_letter(self, letter_id: int) -> None:
+        """
+        Delete one letter for good.
+        """
+        self._send(calls.delete_letter(letter_id))
+
+    def delete_letters(self, **wanted: Unpack[LetterParams]) -> int:
+        """
+        Delete the letters of a sync for good (of one table or code); return how many.
+        """
+        return self._send(calls.delete_letters(wanted)).deleted

@@ -1,5 +1,5 @@
 """
-Every call of the APIs, described once for the synchronous and the asynchronous clients.
+What a call of an API is, and those of Fusion, described once for the synchronous and the asynchronous clients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fustor_client.faults import error_from, garbled
 from fustor_core.errors import Unauthorized
 
 T = TypeVar("T")
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,97 @@ class SearchParams(Filters, total=False):
     case: bool | None
 
 
+def datastore() -> Call[models.OpenedDatastore]:
+    """
+    The datastore that the key opens.
+    """
+    return Call("GET", "/views/datastore", models.OpenedDatastore)
+
+
+Where = str | tuple[str, str, Any]
+"""
+A condition on a column: `column:op:value`, or the three of them, the value a text, a number or (for `in`) a list.
+"""
+
+
+class ExportParams(TypedDict, total=False):
+    """
+    Which rows of a table, in which order: a column, `-column`, or `(column, "desc")`. `safe`: see the API.
+    """
+
+    where: Sequence[Where] | None
+    order: str | tuple[str, str] | None
+    safe: bool
+
+
+class RowParams(TypedDict, total=False):
+    """
+    What `rows` takes.
+    """
+
+    where: Sequence[Where] | None
+    order: str | tuple[str, str] | None
+    limit: int | None
+    cursor: str | None
+
+
+class Sorted(TypedDict, total=False):
+    """
+    Order and page of a list. `order` is asc or desc.
+    """
+
+    sort: str | None
+    order: str | None
+    limit: int | None
+    cursor: str | None
+
+
+class SyncFilters(Sorted, total=False):
+    """
+    What the list of syncs takes.
+    """
+
+    agent: str | None
+    state: str | None
+
+
+class StreamFilters(SyncFilters, total=False):
+    """
+    What the list of streams takes. `q` is part of the name of its sync, schema or table.
+    """
+
+    task: str | None
+    q: str | None
+
+
+def flow() -> Call[models.FlowSummary]:
+    """
+    What flows into the datastore now.
+    """
+    return Call("GET", "/views/flow", models.FlowSummary)
+
+
+def flow_agents(params: Mapping[str, Any]) -> Call[models.Page[models.AgentNow]]:
+    """
+    The agents that feed the datastore.
+    """
+    return Call("GET", "/views/flow/agents", models.Page[models.AgentNow], params)
+
+
+def flow_syncs(params: Mapping[str, Any]) -> Call[models.Page[models.SyncNow]]:
+    """
+    The syncs that feed the datastore, as they are now.
+    """
+    return Call("GET", "/views/flow/syncs", models.Page[models.SyncNow], params)
+
+
+def streams(params: Mapping[str, Any]) -> Call[models.Page[models.StreamNow]]:
+    """
+    The tables and trees, and how fresh each is.
+    """
+    return Call("GET", "/views/streams", models.Page[models.StreamNow], params)
+
+
 def trees() -> Call[models.Page[models.Tree]]:
     """
     The trees of the datastore.
@@ -154,6 +245,33 @@ def stats(path: str | None, tree: str | None) -> Call[models.Stats]:
     return Call("GET", "/views/fs/stats", models.Stats, {"path": path, "tree": tree})
 
 
+class TimelineParams(TypedDict, total=False):
+    """
+    What `timeline` takes besides the path. Times in nanoseconds since the epoch.
+    """
+
+    tree: str | None
+    since: int | None
+    until: int | None
+    buckets: int | None
+    limit: int | None
+    cursor: str | None
+
+
+def sizes(path: str | None, tree: str | None, limit: int | None) -> Call[models.Sizes]:
+    """
+    The largest parts of a directory.
+    """
+    return Call("GET", "/views/fs/sizes", models.Sizes, {"path": path, "tree": tree, "limit": limit})
+
+
+def timeline(path: str | None, params: Mapping[str, Any]) -> Call[models.Timeline]:
+    """
+    When what is below a directory was last modified.
+    """
+    return Call("GET", "/views/fs/timeline", models.Timeline, {"path": path, **params})
+
+
 def syncs() -> Call[list[models.SyncInfo]]:
     """
     The syncs that feed the datastore.
@@ -161,22 +279,75 @@ def syncs() -> Call[list[models.SyncInfo]]:
     return Call("GET", "/ingestor-api/v1/syncs/", list[models.SyncInfo])
 
 
-def tables() -> Call[models.Page[models.TableInfo]]:
+class TableFilters(Sorted, total=False):
+    """
+    What the list of tables takes. `q` is part of the name of its sync, schema or table.
+    """
+
+    q: str | None
+
+
+def tables(params: Mapping[str, Any] | None = None) -> Call[models.Page[models.TableInfo]]:
     """
     The tables of the datastore.
     """
-    return Call("GET", "/views/tables", models.Page[models.TableInfo])
+    return Call("GET", "/views/tables", models.Page[models.TableInfo], params or {})
 
 
 def _table_path(task_id: str, schema: str, table: str) -> str:
     return "/views/tables/" + "/".join(quote(part, safe="") for part in (task_id, schema, table))
 
 
-def rows(task_id: str, schema: str, table: str, params: Mapping[str, Any]) -> Call[models.Page[dict[str, Any]]]:
+def table(task_id: str, schema: str, table: str) -> Call[models.TableInfo]:
+    """
+    One table.
+    """
+    return Call("GET", _table_path(task_id, schema, table) + "/info", models.TableInfo)
+
+
+def rows(task_id: str, schema: str, table: str, params: RowParams) -> Call[models.RowPage]:
     """
     Rows of a table.
     """
-    return Call("GET", _table_path(task_id, schema, table) + "/rows", models.Page[dict[str, Any]], params)
+    return Call("GET", _table_path(task_id, schema, table) + "/rows", models.RowPage, _row_params(params))
+
+
+def count_rows(
+    task_id: str, schema: str, table: str, where: Sequence[Where] | None, cursor: str | None
+) -> Call[models.RowCount]:
+    """
+    How many rows there are.
+    """
+    params = _row_params({"where": where, "cursor": cursor})
+    return Call("GET", _table_path(task_id, schema, table) + "/count", models.RowCount, params)
+
+
+def export_rows(
+    task_id: str,
+    schema: str,
+    table: str,
+    form: str,
+    params: ExportParams,
+) -> Call[None]:
+    """
+    All rows of a table, as text.
+    """
+    return Call("GET", _table_path(task_id, schema, table) + "/rows", None, {"format": form, **_row_params(params)})
+
+
+def _row_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    sent = dict(params)
+    if sent.get("where"):
+        sent["where"] = [one if isinstance(one, str) else _written(one) for one in sent["where"]]
+    if isinstance(sent.get("order"), tuple):
+        sent["order"] = msgspec.json.encode(sent["order"]).decode()
+    return sent
+
+
+def _written(condition: tuple[str, str, Any]) -> str:
+    column, op, value = condition
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return msgspec.json.encode((column, op, text)).decode()
 
 
 def row(task_id: str, schema: str, table: str, key: Any) -> Call[dict[str, Any]]:
@@ -185,71 +356,3 @@ def row(task_id: str, schema: str, table: str, key: Any) -> Call[dict[str, Any]]
     """
     text = msgspec.json.encode(key).decode()
     return Call("GET", _table_path(task_id, schema, table) + "/row", dict[str, Any], {"key": text})
-
-
-def login(name: str, password: str) -> Call[models.Login]:
-    """
-    A token for a user.
-    """
-    return Call("POST", "/api/v1/login", models.Login, body={"name": name, "password": password})
-
-
-def users() -> Call[list[models.User]]:
-    """
-    All users.
-    """
-    return Call("GET", "/api/v1/users", list[models.User])
-
-
-def create_user(name: str, password: str, is_admin: bool) -> Call[models.User]:
-    """
-    A new user.
-    """
-    body = {"name": name, "password": password, "is_admin": is_admin}
-    return Call("POST", "/api/v1/users", models.User, body=body)
-
-
-def datastores() -> Call[list[models.Datastore]]:
-    """
-    All datastores.
-    """
-    return Call("GET", "/api/v1/datastores", list[models.Datastore])
-
-
-def create_datastore(name: str, description: str | None) -> Call[models.Datastore]:
-    """
-    A new datastore.
-    """
-    body = {"name": name} if description is None else {"name": name, "description": description}
-    return Call("POST", "/api/v1/datastores", models.Datastore, body=body)
-
-
-def keys() -> Call[list[models.Key]]:
-    """
-    All keys, without their secret.
-    """
-    return Call("GET", "/api/v1/keys", list[models.Key])
-
-
-def create_key(name: str, datastore_id: int | str, scopes: Sequence[str] | None) -> Call[models.Key]:
-    """
-    A new key.
-    """
-    body: dict[str, Any] = {"name": name, "datastore_id": datastore_id}
-    if scopes is not None:
-        body["scopes"] = list(scopes)
-    return Call("POST", "/api/v1/keys", models.Key, body=body)
-
-
-def revoke_key(key_id: int | str) -> Call[None]:
-    """
-    The end of a key.
-    """
-    return Call("DELETE", f"/api/v1/keys/{quote(str(key_id), safe='')}", None)
-
-
-def verify_key(key: str) -> Call[models.KeyCheck]:
-    """
-    Whether a key is valid, and for what.
-    """
-    return Call("POST", "/api/v1/keys/verify", models.KeyCheck, body={"key": key})

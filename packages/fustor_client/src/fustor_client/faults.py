@@ -18,6 +18,7 @@ _BY_STATUS: dict[int, type[FustorError]] = {
     403: errors.Forbidden,
     404: errors.NotFoundError,
     409: errors.StateConflictError,
+    412: errors.PreconditionFailed,
     413: errors.RequestTooLarge,
     419: errors.SessionSuperseded,
     422: errors.InvalidRequest,

@@ -5,6 +5,7 @@ Requests through httpx: pooled connections, proxies of the environment, safe for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import httpx
 
@@ -41,12 +42,24 @@ class HttpxTransport:
         """
         Yield the lines of an endless answer.
         """
+        with self._answer(target, headers, idle_s) as answer:
+            yield from answer.iter_lines()
+
+    def download(self, target: str, headers: Mapping[str, str], idle_s: float) -> Iterator[bytes]:
+        """
+        Yield a long answer piece by piece.
+        """
+        with self._answer(target, headers, idle_s) as answer:
+            yield from answer.iter_bytes()
+
+    @contextmanager
+    def _answer(self, target: str, headers: Mapping[str, str], idle_s: float) -> Iterator[httpx.Response]:
         timeout = httpx.Timeout(10, read=idle_s)
         try:
             with self._client.stream("GET", self._base + target, headers=headers, timeout=timeout) as answer:
                 if answer.status_code >= 300:
                     raise error_from(answer.status_code, answer.headers, answer.read(), self._base + target)
-                yield from answer.iter_lines()
+                yield answer
         except (httpx.RequestError, httpx.InvalidURL) as exc:
             raise unreachable(self._base, exc) from exc
 

@@ -1,5 +1,5 @@
 """
-The live stream: server-sent events read into `Change` and `Lost`, and when to connect again.
+The live stream: its events read into `Change` and `Lost`, and when to connect again.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ import msgspec
 
 from fustor_client.faults import garbled
 from fustor_client.models import Change, Lost
+from fustor_client.sse import EventReader
 from fustor_core.errors import FustorError, OverloadedError
 
-IDLE_S = 60.0
-"""
-After this long without a byte (Fusion sends comments to keep the stream alive) the connection counts as broken.
-"""
 
-
-class SseReader:
+class ChangeReader:
     """
-    Turns the lines of an event stream into changes. One per connection.
+    Turns the lines of the live stream into changes. One per connection.
 
     Args:
         url: Address of the stream, for messages.
@@ -29,8 +25,7 @@ class SseReader:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._event = ""
-        self._data: list[str] = []
+        self._events = EventReader()
 
     def feed(self, line: str) -> Change | Lost | None:
         """
@@ -39,26 +34,14 @@ class SseReader:
         Raises:
             FustorError: An event can't be read.
         """
-        if line == "":
-            event, data = self._event or "message", "\n".join(self._data)
-            self._event, self._data = "", []
-            return self._decode(event, data) if data else None
-        if line.startswith(":"):
+        event = self._events.feed(line)
+        if event is None:
             return None
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "event":
-            self._event = value
-        elif name == "data":
-            self._data.append(value)
-        return None
-
-    def _decode(self, event: str, data: str) -> Change | Lost | None:
         try:
-            if event == "change":
-                return msgspec.json.decode(data, type=Change)
-            if event == "lost":
-                said = msgspec.json.decode(data)
+            if event.kind == "change":
+                return msgspec.json.decode(event.data, type=Change)
+            if event.kind == "lost":
+                said = msgspec.json.decode(event.data)
                 return Lost(said if isinstance(said, int) else int(said["count"]))
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as exc:
             raise garbled(self._url, exc) from exc

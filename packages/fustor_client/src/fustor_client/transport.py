@@ -11,11 +11,13 @@ import http.client
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from fustor_client.faults import error_from, unreachable
 from fustor_core.errors import InvalidRequest
+
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class Answer(NamedTuple):
@@ -47,6 +49,15 @@ class Transport(Protocol):
 
         Raises:
             ConnectionLost: The service can't be reached, said nothing for `idle_s` seconds, or ended the stream badly.
+            FustorError: The answer is an error.
+        """
+
+    def download(self, target: str, headers: Mapping[str, str], idle_s: float) -> Iterator[bytes]:
+        """
+        Yield a long answer piece by piece.
+
+        Raises:
+            ConnectionLost: The service can't be reached, said nothing for `idle_s` seconds, or broke the answer off.
             FustorError: The answer is an error.
         """
 
@@ -111,6 +122,20 @@ class StdlibTransport:
         """
         Yield the lines of an endless answer, on a connection of its own.
         """
+        with self._answer(target, headers, idle_s) as answer:
+            while line := answer.readline():
+                yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    def download(self, target: str, headers: Mapping[str, str], idle_s: float) -> Iterator[bytes]:
+        """
+        Yield a long answer piece by piece, on a connection of its own.
+        """
+        with self._answer(target, headers, idle_s) as answer:
+            while piece := answer.read1(_PIECE_BYTES):
+                yield piece
+
+    @contextmanager
+    def _answer(self, target: str, headers: Mapping[str, str], idle_s: float) -> Iterator[http.client.HTTPResponse]:
         with self._opened(idle_s) as connection:
             try:
                 connection.request("GET", self._prefix + target, headers=dict(headers))
@@ -118,8 +143,7 @@ class StdlibTransport:
                 if answer.status >= 300:
                     got = {k.lower(): v for k, v in answer.getheaders()}
                     raise error_from(answer.status, got, answer.read(), self._base + target)
-                while line := answer.readline():
-                    yield line.decode("utf-8", "replace").rstrip("\r\n")
+                yield answer
             except (OSError, http.client.HTTPException) as exc:
                 raise unreachable(self._base, exc) from exc
 

@@ -23,7 +23,9 @@ def command(
     table: Annotated[str, typer.Argument(help="The table's name, or SCHEMA.TABLE where two have the same.")],
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", "-w", help="COLUMN:OP:VALUE; op is eq, ne, lt, le, gt, ge, like, in, isnull."),
+        typer.Option(
+            "--where", "-w", help="COLUMN:OP:VALUE; op is eq, ne, lt, le, gt, ge, contains, like, in, isnull."
+        ),
     ] = None,
     order: Annotated[str | None, typer.Option("--order", help="A column; with a '-' before it: descending.")] = None,
     sync: Annotated[

@@ -46,7 +46,7 @@ def command(
         raise ConfigError(
             f"nothing is set up in {str(layout.root)!r}", hint="start with `fustor up PATH`, or give --url of a Fusion"
         )
-    painter = Painter(state)
+    painter = Painter(layout, state)
     picture = painter.take(running_board(layout))
     if as_json:
         output.json_document(encodable(picture))

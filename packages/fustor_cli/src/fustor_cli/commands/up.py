@@ -26,6 +26,7 @@ from fustor_cli.local.report import Report, report
 from fustor_cli.local.services import service_specs
 from fustor_cli.local.state import Ports, UpState, again, load, new_password, save
 from fustor_cli.local.targets import FILES, Target
+from fustor_common.agent_token import token_file
 from fustor_core.errors import ConfigError, FustorError
 
 HELP = "Start the services and watch a directory tree or a database."
@@ -70,7 +71,7 @@ def command(
     """
     layout = Layout.here()
     target = None if path is None else targets.with_password(targets.target_of(path))
-    told = report(as_json=as_json)
+    told = report(as_json=as_json, goes_on=daemon)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: stop in good order
     state, leash, mine = None, None, False
     try:
@@ -80,7 +81,7 @@ def command(
         state, started = _bring_up(layout, target, port_base, told, daemon=daemon)
         if started is not None:
             leash, mine = started.leash, True
-        painter = Painter(state)
+        painter = Painter(layout, state)
         picture = _wait(layout, state, painter, told, wait_for, restarted=mine)
         told.ready(picture, stays=not daemon)
         if not daemon:
@@ -159,10 +160,24 @@ def _provide(layout: Layout, state: UpState, target: Target | None, told: Report
         trees = [path for path, one in state.paths.items() if one.driver == FILES]
         for other in paths.overlapping(target.key, trees):
             told.say("warning", f"{target.key} and {other} overlap: what is in both is kept, and counted, twice")
+    _tell_pages(layout, state, told)
     known = provision.provide_sync(layout, state, target, is_key_new=is_key_new)
     if known is not None and target is not None:
         what = "Going on with" if known_before else "Watching"
         told.say("sync", f"{what} {target.key} (sync {known.sync!r})", path=target.key, sync=known.sync)
+
+
+def _tell_pages(layout: Layout, state: UpState, told: Report) -> None:
+    """
+    Tell where people look with a browser, and what they sign in with.
+    """
+    pages = {
+        "Fusion": (f"{state.ports.url('fusion')}/view", f"sign in with the API key, in {layout.key_file}"),
+        "the Agent": (state.ports.url("agent"), f"with the token in {token_file(layout.root)}"),
+        "the Registry": (state.ports.url("registry"), f"as {state.admin_name!r}, with the password in {layout.state}"),
+    }
+    for name, (address, how) in pages.items():
+        told.say("page", f"Pages of {name}: {address} ({how})", service=name.split()[-1].lower(), address=address)
 
 
 def _remembered(layout: Layout, target: Target | None) -> UpState:

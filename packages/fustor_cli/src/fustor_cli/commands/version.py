@@ -13,6 +13,7 @@ from fustor_cli import options, output
 PARTS = (
     "fustor-cli",
     "fustor-client",
+    "fustor-web-ui",
     "fustor-common",
     "fustor-core",
     "fustor-agent",

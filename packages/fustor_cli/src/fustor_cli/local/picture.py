@@ -12,6 +12,7 @@ import msgspec
 
 from fustor_cli import formats
 from fustor_cli.local.board import Board
+from fustor_cli.local.layout import Layout
 from fustor_cli.local.process import ProcessName
 from fustor_cli.local.services import SERVICES
 from fustor_cli.local.state import UpState
@@ -21,6 +22,7 @@ from fustor_client.agent import AgentClient
 from fustor_client.fusion import FusionClient
 from fustor_client.models import SyncInfo, SyncState, Tree
 from fustor_client.transport import StdlibTransport
+from fustor_common.agent_token import read_token
 from fustor_core.errors import FustorError
 
 TIMEOUT_S = 5.0
@@ -126,10 +128,10 @@ class Painter:
     Takes pictures of one local set, over kept connections.
     """
 
-    def __init__(self, state: UpState) -> None:
+    def __init__(self, layout: Layout, state: UpState) -> None:
         self._state = state
         agent_url, fusion_url = state.ports.url("agent"), state.ports.url("fusion")
-        self._agent = AgentClient(agent_url, transport=StdlibTransport(agent_url, TIMEOUT_S))
+        self._agent = AgentClient(agent_url, read_token(layout.root), transport=StdlibTransport(agent_url, TIMEOUT_S))
         self._fusion = FusionClient(fusion_url, state.key or "", transport=StdlibTransport(fusion_url, TIMEOUT_S))
 
     def take(self, board: Board | None) -> Picture:

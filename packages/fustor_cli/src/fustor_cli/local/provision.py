@@ -20,6 +20,7 @@ from fustor_client.agent import AgentClient, Kind
 from fustor_client.models import Datastore
 from fustor_client.registry import RegistryClient
 from fustor_client.transport import StdlibTransport
+from fustor_common.agent_token import read_token
 from fustor_core.errors import ConnectionLost, FustorError, StateConflictError, Unauthorized
 
 KEY_NAME = "fustor-up"
@@ -147,7 +148,7 @@ def provide_sync(layout: Layout, state: UpState, target: Target | None, *, is_ke
         The target as remembered; None when none was given.
     """
     url = state.ports.url("agent")
-    with AgentClient(url, transport=StdlibTransport(url)) as agent:
+    with AgentClient(url, read_token(layout.root), transport=StdlibTransport(url)) as agent:
         pusher = {
             "driver": "fusion",
             "endpoint": state.ports.url("fusion"),

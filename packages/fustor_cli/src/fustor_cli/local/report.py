@@ -4,9 +4,12 @@ How `fustor up` tells what happens: on a terminal, as plain lines, or as JSON li
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fustor_cli import formats, output
@@ -255,10 +258,73 @@ class TerminalReport:
             self._live = None
 
 
-def report(*, as_json: bool) -> Report:
+class ToWhomeverListens:
+    """
+    Tells by another report for as long as somebody reads it. Services that are to go on need no reader: without this,
+    `fustor up -D | head` would end them with the pipe.
+    """
+
+    def __init__(self, told: Report) -> None:
+        self._told = told
+
+    def say(self, event: str, text: str, **facts: Any) -> None:
+        """
+        Tell one thing that happened.
+        """
+        with _without_a_reader():
+            self._told.say(event, text, **facts)
+
+    def progress(self, sync: SyncView, total: int | None) -> None:
+        """
+        Tell how far a sync is.
+        """
+        with _without_a_reader():
+            self._told.progress(sync, total)
+
+    def ready(self, picture: Picture, *, stays: bool) -> None:
+        """
+        Tell that all is there.
+        """
+        with _without_a_reader():
+            self._told.ready(picture, stays=stays)
+
+    def refresh(self, picture: Picture, footer: str) -> None:
+        """
+        Tell the status again.
+        """
+        with _without_a_reader():
+            self._told.refresh(picture, footer)
+
+    def close(self) -> None:
+        """
+        Take away what was drawn for the moment.
+        """
+        with _without_a_reader():
+            self._told.close()
+
+
+@contextmanager
+def _without_a_reader() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # From now on to nowhere: what is left in the buffer can be flushed at the exit, too.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def report(*, as_json: bool, goes_on: bool) -> Report:
     """
     Return the way of telling that fits.
+
+    Args:
+        as_json: One object a line.
+        goes_on: Whether what is told of goes on when nobody reads it any more.
     """
     if as_json:
-        return JsonReport()
-    return TerminalReport() if sys.stdout.isatty() else PlainReport()
+        told: Report = JsonReport()
+    else:
+        told = TerminalReport() if sys.stdout.isatty() else PlainReport()
+    return ToWhomeverListens(told) if goes_on else told

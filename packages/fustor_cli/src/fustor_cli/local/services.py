@@ -50,6 +50,9 @@ def service_specs(layout: Layout, state: UpState) -> list[ServiceSpec]:
             env["FUSTOR_REGISTRY_ADMIN_PASSWORD"] = state.admin_password
         if name == "fusion":
             env["FUSTOR_FUSION_REGISTRY_URL"] = state.ports.url("registry")
+        if name == "agent":
+            env["FUSTOR_AGENT_REGISTRY_URL"] = state.ports.url("registry")
+            env["FUSTOR_AGENT_REGISTRY_KEY_FILE"] = str(layout.key_file)
         specs.append(ServiceSpec(name, service_command(name), env, port))
     return specs
 

@@ -1,0 +1,3 @@
+"""
+Writing the package of a new driver from templates.
+"""
