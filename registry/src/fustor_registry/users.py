@@ -1,216 +1,228 @@
 """
-Users and their logins. Passwords are kept as argon2 hashes, login tokens as SHA-256.
+Users: created, changed and removed by admins; each changes their own password.
 """
 
 from __future__ import annotations
 
-import hashlib
+import builtins
 import logging
-import secrets
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from fustor_core.errors import FustorError, StateConflictError, Unauthorized
-from fustor_registry import audit
-from fustor_registry.models import LoginToken, User
-from fustor_registry.settings import RegistrySettings
+from fustor_core.errors import Forbidden, NotFoundError, StateConflictError, Unauthorized
+from fustor_registry import audit, logins
+from fustor_registry.guesses import GuessLimit
+from fustor_registry.logins import Logins, user_as_dict
+from fustor_registry.models import User
+from fustor_registry.passwords import Passwords
+from fustor_registry.roles import SYSTEM, Caller, Role
 from fustor_registry.store import Store, now
 
 log = logging.getLogger(__name__)
 
-_MOST_REMEMBERED = 10_000
-
-
-class TooManyLogins(FustorError):
-    """
-    Too many logins of this name or address failed lately.
-    """
-
-    code = "request.too_many"
-    http_status = 429
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__("too many failed logins", hint=f"wait {wait_s:.0f} s, then try again")
-        self.wait_s = wait_s
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """
-    Who makes a request.
-    """
-
-    id: int
-    name: str
-    is_admin: bool
-
-
-class LoginLimit:
-    """
-    Counts failed logins by name and by address, and makes those who fail too often wait.
-
-    Unknown names count like known ones, so that waiting tells nothing about who exists.
-    """
-
-    def __init__(self, failures: int, wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._failures = failures
-        self._wait_s = wait_s
-        self._clock = clock
-        self._seen: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def check(self, *whom: str) -> None:
-        """
-        Raise `TooManyLogins` while one of these has to wait.
-        """
-        with self._lock:
-            for key in whom:
-                count, last = self._seen.get(key, (0, 0.0))
-                left = last + self._wait_s - self._clock()
-                if left <= 0:
-                    self._seen.pop(key, None)
-                elif count >= self._failures:
-                    raise TooManyLogins(left)
-
-    def failed(self, *whom: str) -> None:
-        """
-        Count a failure.
-        """
-        with self._lock:
-            for key in whom:
-                count, _ = self._seen.pop(key, (0, 0.0))
-                self._seen[key] = (count + 1, self._clock())
-            while len(self._seen) > _MOST_REMEMBERED:
-                self._seen.popitem(last=False)
-
-    def succeeded(self, *whom: str) -> None:
-        """
-        Forget the failures of these.
-        """
-        with self._lock:
-            for key in whom:
-                self._seen.pop(key, None)
+_ADMINS_LOCK = 0x4675_7375
 
 
 class Users:
     """
-    Creates users and logs them in. Methods block: call them from a worker thread.
+    The users. Methods block: call them from a worker thread. Whether the caller is an admin was checked before.
     """
 
-    def __init__(self, store: Store, settings: RegistrySettings) -> None:
+    def __init__(self, store: Store, passwords: Passwords, guesses: GuessLimit, logins: Logins) -> None:
         self._store = store
-        self._ttl_s = settings.login_ttl_s
-        self._limit = LoginLimit(settings.login_failures, settings.login_wait_s)
-        self._hasher = PasswordHasher()
-        # Checked when the name is unknown, so that the answer takes as long as with a known one.
-        self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
+        self._passwords = passwords
+        self._guesses = guesses
+        self._logins = logins
 
     def bootstrap(self, password: str | None) -> None:
         """
         Create the user `admin` when there are no users at all and a password is given.
         """
-        with self._store.read() as session:
-            if session.scalar(select(func.count()).select_from(User)):
-                return
+        if self._any():
+            return
         if password is None:
             log.warning(
                 "there are no users yet: set FUSTOR_REGISTRY_ADMIN_PASSWORD and start again to create the user 'admin'"
             )
             return
-        self.create("admin", password, is_admin=True, actor="bootstrap")
-        log.info("created the user 'admin'")
+        try:
+            self.create("admin", password, role="admin", caller=SYSTEM)
+        except StateConflictError:
+            log.info("another process created the user 'admin'")
+        else:
+            log.info("created the user 'admin'")
 
-    def create(self, name: str, password: str, *, is_admin: bool, actor: str) -> dict[str, Any]:
+    def _any(self) -> bool:
+        with self._store.read() as session:
+            return bool(session.scalar(select(func.count()).select_from(User)))
+
+    def create(
+        self, name: str, password: str, *, role: Role, caller: Caller, must_change_password: bool = False
+    ) -> dict[str, Any]:
         """
         Create a user.
 
         Raises:
             StateConflictError: The name is taken.
         """
-        user = User(name=name, password_hash=self._hasher.hash(password), is_admin=is_admin, created_at=now())
+        user = User(
+            name=name,
+            password_hash=self._passwords.hash(password),
+            role=role,
+            disabled=False,
+            must_change_password=must_change_password,
+            created_at=now(),
+        )
         try:
             with self._store.write() as session:
                 session.add(user)
                 session.flush()
-                audit.record(session, actor, "user.create", name, is_admin=is_admin)
+                shown = user_as_dict(user)
+                audit.record(session, caller, "user.create", name, after=shown)
         except IntegrityError as exc:
             raise StateConflictError(
                 f"there is a user {name!r} already", hint="choose another name", context={"name": name}
             ) from exc
-        return _as_dict(user)
+        return shown
 
-    def list(self) -> list[dict[str, Any]]:
+    def list(self) -> builtins.list[dict[str, Any]]:
         """
         Return all users, by id.
         """
         with self._store.read() as session:
-            return [_as_dict(user) for user in session.scalars(select(User).order_by(User.id))]
+            return [user_as_dict(user) for user in session.scalars(select(User).order_by(User.id))]
 
-    def log_in(self, name: str, password: str, address: str) -> dict[str, str]:
+    def get(self, user_id: int) -> dict[str, Any]:
         """
-        Check a password and return a new login token with its end.
+        Return one user.
 
         Raises:
-            Unauthorized: The name or the password is wrong; which one is not said.
-            TooManyLogins: This name or address has to wait.
+            NotFoundError: There is none of this id.
         """
-        whom = (f"name:{name}", f"address:{address}")
-        self._limit.check(*whom)
         with self._store.read() as session:
-            user = session.scalar(select(User).where(User.name == name))
-        right = self._matches(self._nobody if user is None else user.password_hash, password)
-        if user is None or not right:
-            self._limit.failed(*whom)
-            with self._store.write() as session:
-                audit.record(session, "anonymous", "login.fail", name, address=address)
-            raise Unauthorized("the name or the password is wrong", hint="check both and try again")
-        self._limit.succeeded(*whom)
-        token = secrets.token_urlsafe(32)
-        expires_at = now(self._ttl_s)
-        with self._store.write() as session:
-            session.execute(delete(LoginToken).where(LoginToken.expires_at < now()))
-            session.add(LoginToken(token_hash=_hash(token), user_id=user.id, created_at=now(), expires_at=expires_at))
-            audit.record(session, name, "login", name, address=address)
-        return {"token": token, "expires_at": expires_at}
+            return user_as_dict(_need(session, user_id))
 
-    def _matches(self, password_hash: str, password: str) -> bool:
+    def change(
+        self, user_id: int, *, caller: Caller, role: Role | None = None, disabled: bool | None = None
+    ) -> dict[str, Any]:
+        """
+        Change what is not None. Who is disabled is logged out everywhere.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            StateConflictError: No admin would be left.
+        """
+        with self._changing(user_id) as (session, user):
+            before = user_as_dict(user)
+            if role is not None:
+                user.role = role
+            if disabled is not None:
+                user.disabled = disabled
+            after = user_as_dict(user)
+            if after != before:
+                ended = logins.end_all(session, user.id) if user.disabled else 0
+                audit.record(session, caller, "user.update", user.name, before=before, after=after, logins_ended=ended)
+        return after
+
+    def remove(self, user_id: int, *, caller: Caller) -> None:
+        """
+        Remove a user, with memberships and logins. API keys that they made stay.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            StateConflictError: No admin would be left.
+        """
+        with self._changing(user_id) as (session, user):
+            before = user_as_dict(user)
+            session.delete(user)
+            self._guesses.forget(session, user.name)
+            audit.record(session, caller, "user.remove", user.name, before=before)
+
+    def reset_password(self, user_id: int, password: str, *, caller: Caller) -> None:
+        """
+        Give a user a password that they have to change; they are logged out everywhere, and may log in again at once.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            StateConflictError: It is the caller's own, for which the old one is asked.
+        """
+        if user_id == caller.user_id:
+            raise StateConflictError(
+                "this is your own password", hint="change it with the old one at POST /api/v1/users/me/password"
+            )
+        with self._store.read() as session:
+            _need(session, user_id)
+        self._set_password(user_id, password, caller=caller, action="user.password_reset", must_change=True)
+
+    def change_password(self, caller: Caller, old: str, new: str) -> None:
+        """
+        Change the caller's own password; their other logins end.
+
+        Raises:
+            Forbidden: The old password is wrong.
+            TooManyLogins: It was wrong too often.
+            StateConflictError: The new one is the old one.
+        """
         try:
-            return self._hasher.verify(password_hash, password)
-        except (Argon2Error, InvalidHashError):
-            return False
+            user = self._logins.check_password(caller.name, old, caller.address)
+        except Unauthorized as exc:
+            # The login is good: a client that is told 401 would refresh it and guess once more.
+            raise Forbidden("the old password is wrong", hint="check it and try again") from exc
+        if old == new:
+            raise StateConflictError("the new password is the old one", hint="choose another one")
+        self._set_password(user.id, new, caller=caller, action="user.password", keep=caller.login_id)
 
-    def who(self, token: str) -> LoggedIn:
+    def _set_password(
+        self,
+        user_id: int,
+        password: str,
+        *,
+        caller: Caller,
+        action: str,
+        must_change: bool = False,
+        keep: str | None = None,
+    ) -> None:
+        password_hash = self._passwords.hash(password)
+        with self._store.write() as session:
+            user = _need(session, user_id, change=True)
+            user.password_hash = password_hash
+            user.must_change_password = must_change
+            self._guesses.forget(session, user.name)
+            ended = logins.end_all(session, user.id, keep)
+            audit.record(session, caller, action, user.name, logins_ended=ended, must_change_password=must_change)
+
+    @contextmanager
+    def _changing(self, user_id: int) -> Iterator[tuple[Session, User]]:
         """
-        Return whose login a token is.
+        Lend a user to be changed or deleted, in a transaction that is committed only when an admin is left.
 
         Raises:
-            Unauthorized: It is unknown or has expired.
+            NotFoundError: There is none of this id.
+            StateConflictError: No admin would be left.
         """
-        query = (
-            select(User)
-            .join(LoginToken, LoginToken.user_id == User.id)
-            .where(LoginToken.token_hash == _hash(token), LoginToken.expires_at > now())
+        with self._store.write() as session:
+            if not self._store.is_sqlite:
+                # Two admins that demote each other at once take turns, in several processes too. On SQLite all writers do.
+                session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADMINS_LOCK})
+            yield session, _need(session, user_id, change=True)
+            session.flush()
+            left = select(func.count()).select_from(User).where(User.role == "admin", ~User.disabled)
+            if not session.scalar(left):
+                raise StateConflictError(
+                    "this is the last admin, and without one nobody could manage users",
+                    hint="make another user an admin first",
+                )
+
+
+def _need(session: Session, user_id: int, *, change: bool = False) -> User:
+    user = session.get(User, user_id, with_for_update=change)
+    if user is None:
+        raise NotFoundError(
+            f"there is no user with the id {user_id}", hint="GET /api/v1/users lists them", context={"id": user_id}
         )
-        with self._store.read() as session:
-            user = session.scalar(query)
-        if user is None:
-            raise Unauthorized("the login is unknown or has expired", hint="log in again at POST /api/v1/login")
-        return LoggedIn(user.id, user.name, user.is_admin)
-
-
-def _hash(token: str) -> str:
-    # Tokens are long and random: a fast hash is as safe as a slow one.
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _as_dict(user: User) -> dict[str, Any]:
-    return {"id": user.id, "name": user.name, "is_admin": user.is_admin, "created_at": user.created_at}
+    return user

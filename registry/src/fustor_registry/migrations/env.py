@@ -1,5 +1,5 @@
 """
-Runs migrations on the connection that `fustor_registry.store` gives.
+Runs migrations on the connection that `fustor_registry.store` gives, inside its transaction.
 """
 
 from alembic import context
@@ -9,7 +9,7 @@ from fustor_registry.models import Base
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
-    render_as_batch=True,  # SQLite can't alter most things in place
+    transactional_ddl=True,  # SQLite can: all migrations are made, or none
 )
 with context.begin_transaction():
     context.run_migrations()
