@@ -1,0 +1,3 @@
+"""
+What the consoles of Fustor's services are made of.
+"""
