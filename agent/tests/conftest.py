@@ -23,6 +23,9 @@ from fustor_core.errors import BatchRejected, ConfigError, StateConflictError
 from fustor_core.models.event import EventBase
 from fustor_core.plugins import Catalog
 
+TOKEN = "the-token-of-the-agents-of-these-tests"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+
 CONFIG: dict[str, Any] = {
     "sources": {
         "src": {"driver": "quiet", "uri": "quiet://here", "disabled": False, "credential": {"key": "${SRC_KEY}"}}
@@ -38,6 +41,12 @@ class QuietSource(SourceDriver):
     """
     A source in which nothing happens.
     """
+
+    title = "Quiet things"
+
+    @classmethod
+    def position_text(cls, position: int) -> str:
+        return f"q{position}"
 
     def get_snapshot_iterator(self, **kwargs: Any) -> Iterator[EventBase]:
         return iter(())
@@ -118,6 +127,12 @@ class FakeRuntime:
             "snapshot": self.snapshot,
         }
 
+    def health(self) -> str:
+        return "live"
+
+    def outgoing(self, event: EventBase) -> list[EventBase]:
+        return [event]
+
     async def request_snapshot(self, tables: list[str] | None = None, where: str | None = None) -> None:
         if self.snapshot:
             raise StateConflictError("one is under way", hint="wait for it")
@@ -178,9 +193,17 @@ def make_catalog_fixture() -> Any:
 
 
 @pytest.fixture
+def authorized() -> dict[str, str]:
+    """
+    The headers that open the API of an agent with `settings`.
+    """
+    return dict(AUTHORIZED)
+
+
+@pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AgentSettings:
     monkeypatch.setenv("SRC_KEY", "resolved-secret")
-    monkeypatch.delenv("FUSTOR_AGENT_API_TOKEN", raising=False)
+    monkeypatch.setenv("FUSTOR_AGENT_API_TOKEN", TOKEN)
     monkeypatch.setenv("FUSTOR_CONFIG_DIR", str(tmp_path))
     return AgentSettings.load(restart_first_s=0.01, restart_most_s=0.05, watch_interval_s=0.01, log_console=False)
 

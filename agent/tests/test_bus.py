@@ -203,10 +203,15 @@ async def test_a_driver_that_ends_its_stream_shows_as_an_error_and_is_opened_aga
 
 
 async def test_sources_with_the_same_signature_share_a_bus() -> None:
-    """Driver, uri and credential decide, not the id."""
+    """
+    Driver, uri, credential and parameters decide, not the id: a source that leaves columns out never gets the rows of one that does not.
+    """
     pool = BusPool(SMALL)
     one = pool.acquire("a", CONFIG, Fed)
     two = pool.acquire("b", CONFIG.model_copy(), Fed)
+    narrower = pool.acquire("d", CONFIG.model_copy(update={"driver_params": {"exclude_columns": ["s.t.secret"]}}), Fed)
+    assert narrower is not one
+    await pool.release(narrower)
     other = pool.acquire("c", CONFIG.model_copy(update={"uri": "fake:2"}), Fed)
     assert one is two
     assert other is not one
@@ -240,6 +245,25 @@ async def test_the_driver_hears_what_no_sync_needs_any_more() -> None:
     await third.close()
     second.acknowledge(10)
     assert driver.acknowledged[-1] == 9
+    await bus.close()
+
+
+async def test_the_driver_hears_nothing_before_every_sync_has_said_where_it_goes_on() -> None:
+    """
+    A sync whose consumer is away has no subscription yet: what it needs must not be forgotten meanwhile.
+    """
+    pool, bus = bus_of(Fed(), Fed())
+    pool.acquire("src", CONFIG, Fed)
+    first = bus.subscribe(3, lambda: None)
+    driver = first.driver
+    assert isinstance(driver, Fed)
+    first.acknowledge(9)
+    assert driver.acknowledged == []
+    second = bus.subscribe(5, lambda: None)
+    first.acknowledge(10)
+    assert driver.acknowledged == [5]
+    second.acknowledge(11)
+    assert driver.acknowledged[-1] == 10
     await bus.close()
 
 

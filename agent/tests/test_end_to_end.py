@@ -5,6 +5,7 @@ A whole agent with the real bus and runtime: a small source, the echo pusher, a 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
@@ -22,6 +23,7 @@ import pytest
 import yaml
 
 from fustor_agent.app import create_app
+from fustor_common.agent_token import token_file
 from fustor_core.drivers import SourceDriver
 from fustor_core.models.event import EventBase, InsertEvent, progress_mark
 from fustor_core.plugins import pusher_drivers
@@ -67,6 +69,14 @@ class ListSource(SourceDriver):
     def high_watermark(self) -> int | None:
         return len(self.log)
 
+    @classmethod
+    def position_text(cls, position: int) -> str:
+        return f"row {position}"
+
+    @classmethod
+    def bytes_between(cls, earlier: int, later: int) -> int | None:
+        return 100 * (later - earlier)
+
     def is_position_available(self, position: int) -> bool:
         return True
 
@@ -105,7 +115,11 @@ async def agent(settings: Any, make_catalog: Any) -> AsyncIterator[httpx.AsyncCl
     )
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://localhost",
+            headers={"Authorization": f"Bearer {settings.api_token.get_secret_value()}"},
+        ) as client,
     ):
         yield client
 
@@ -119,6 +133,11 @@ async def test_snapshot_live_changes_and_a_restart_without_repeating_the_snapsho
         await until(lambda: 4 in echoed("message"))
         status = (await client.get("/api/instances/one")).json()
         assert "MESSAGE_SYNC" in status["states"] and status["pushed_rows"] >= 4, status
+        async with asyncio.timeout(10):
+            while status["checkpoint"] != 4:
+                await asyncio.sleep(0.01)
+                status = (await client.get("/api/instances/one")).json()
+        assert (status["position"], status["lag_index"], status["lag_bytes"]) == ("row 4", 0, 0)
         assert (await client.get("/api/instances")).json()["buses"]
         assert 'fustor_agent_rows_pushed_total{sync="one"}' in (await client.get("/metrics")).text
     ListSource.add(5)
@@ -132,6 +151,7 @@ async def test_a_real_agent_process_answers_and_stops_on_sigterm(settings: Any, 
     Started as people start it, with nothing configured: ready, small, and gone within 10 s of SIGTERM with exit code 0.
     """
     env = {**os.environ, "FUSTOR_CONFIG_DIR": str(tmp_path), "FUSTOR_AGENT_PORT": "0"}
+    env.pop("FUSTOR_AGENT_API_TOKEN", None)
     with subprocess.Popen(
         [sys.executable, "-c", "from fustor_agent.cli import main; main()", "start"],
         env=env,
@@ -150,8 +170,12 @@ async def test_a_real_agent_process_answers_and_stops_on_sigterm(settings: Any, 
 
             await until(lambda: url() or process.poll() is not None, 60)
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            async with httpx.AsyncClient(base_url=url(), timeout=10) as client:
+            async with httpx.AsyncClient(base_url=url(), timeout=120) as client:
                 assert (await client.get("/health/ready")).status_code == 200
+                assert (await client.get("/api/instances")).status_code == 401
+                made = token_file(tmp_path)
+                assert made.stat().st_mode & 0o777 == 0o600, "for its owner only"
+                client.headers["Authorization"] = f"Bearer {made.read_text().strip()}"
                 assert (await client.get("/api/instances")).json()["syncs"] == []
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) in (0, -signal.SIGTERM)

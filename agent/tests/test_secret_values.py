@@ -5,10 +5,11 @@ References are resolved late, and secrets are shown nowhere.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fustor_agent.secret_values import MASK, mask, resolve, unmask
+from fustor_agent.secret_values import MASK, left_masked, mask, resolve, unmask
 from fustor_core.errors import ConfigError
 
 
@@ -56,3 +57,25 @@ def test_a_mask_that_comes_back_leaves_the_secret_as_it_was() -> None:
     known = {"uri": "mysql://root:hunter2@db/", "credential": {"user": "u", "passwd": "hunter2"}, "l": [{"token": "t"}]}
     assert unmask(mask(known), known) == known
     assert unmask({"credential": {"passwd": "new"}}, known) == {"credential": {"passwd": "new"}}
+
+
+def test_what_has_a_mask_in_it_and_is_none_is_found() -> None:
+    """
+    Something typed beside the mask, an address with another host, a mask where nothing was saved; not a secret that has stars itself.
+    """
+    known = {
+        "uri": "mysql://root:hunter2@db/",
+        "credential": {"user": "u", "passwd": "hunter2"},
+        "driver_params": {"token": "a***b", "pattern": "***"},
+    }
+
+    def left(**changed: Any) -> list[str]:
+        return [".".join(place) for place in left_masked(unmask({**mask(known), **changed}, known), known)]
+
+    assert left() == []
+    assert left(credential={"user": "***", "passwd": "new"}) == []
+    assert left(credential={"user": "u", "passwd": "***x"}) == ["credential.passwd"]
+    assert left(credential={"key": "***"}) == ["credential.key"]
+    assert left(uri="mysql://root:***@elsewhere/") == ["uri"]
+    assert left(driver_params={"token": "***", "pattern": "***/*"}) == []
+    assert left(driver_params={"tokens": ["***"]}) == ["driver_params.tokens.0"]

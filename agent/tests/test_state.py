@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fustor_agent.database import AgentDatabase
-from fustor_agent.deadletters import DeadLetters, DeadLettersFull
+from fustor_agent.deadletters import DeadLetters, DeadLettersFull, LetterFilter
 from fustor_agent.revisions import KEEP, Revisions
 from fustor_agent.state import StateStore
 from fustor_agent.sync.ports import SnapshotProgress, SyncMemory
@@ -124,11 +124,14 @@ def test_letters_keep_event_reason_and_count(db: AgentDatabase) -> None:
         "s", [insert, DeleteEvent("db", "u", [{"id": 3}], index=8)], epoch=4, reason="too long", code="batch.rejected"
     )
     assert letters.count("s") == 3 and letters.count("other") == 0 and letters.counts() == {"s": 3}
-    first, second, third = letters.page("s")
+    first, second, third = letters.page(LetterFilter("s"))
     assert (first.rows, first.reason, first.code, first.epoch, first.table) == (1, "too long", "batch.rejected", 4, "t")
     letter, event = letters.event(first.id)
     assert letter == first and event.rows == [[1, "1.10"]] and event.key == ("id",) and event.index == 7
-    assert letters.page("s", after=first.id, limit=1) == [second] and letters.page("nobody") == []
+    assert (
+        letters.page(LetterFilter("s"), after=first.id, limit=1) == [second]
+        and letters.page(LetterFilter("nobody")) == []
+    )
     letters.delete(third.id)
     assert letters.count("s") == 2
     with pytest.raises(NotFoundError):

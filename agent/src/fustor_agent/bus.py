@@ -1,7 +1,7 @@
 """
 The event bus: one reader per source, however many syncs.
 
-`BusPool` hands out one `EventBus` per source signature (driver, uri, credential). A bus has one `Reader`: a thread that
+`BusPool` hands out one `EventBus` per source signature (driver, uri, credential, driver_params). A bus has one `Reader`: a thread that
 walks the driver's message iterator into a bounded ring; each subscriber has a cursor in it. A subscriber of a durable source
 that lags while others wait is split off to a reader of its own (a new driver instance at its position). For a transient
 source the driver is never blocked: a lagging subscriber gets a `Backlog` that keeps the newest state of each key, and past
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 import threading
 from collections import deque
@@ -28,7 +29,7 @@ from fustor_agent.sync.settings import BusSettings
 from fustor_core.drivers import SourceDriver
 from fustor_core.errors import AuthenticationFailed, ConfigError, FustorError, PermissionMissing
 from fustor_core.models.config import PasswdCredential, SourceConfig
-from fustor_core.models.event import EventBase, EventType, progress_mark
+from fustor_core.models.event import EventBase, EventType, UntoldMark, progress_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,16 @@ class Backlog:
             self._rows["opened", len(self._rows)] = item
             return
         if not item.rows:
-            self._rows.pop(("mark",), None)
-            self._rows["mark",] = item
+            at: tuple[str, ...] = ("mark",)
+            if isinstance(item, UntoldMark):  # of each table the newest: it must not be lost among the others
+                at = ("untold", *table_of(item))
+            self._rows.pop(at, None)
+            self._rows[at] = item
             return
         table = table_of(item)
         for key, row in zip(row_keys(item), row_dicts(item), strict=True):
-            at = (*table, key)
-            old = self._rows.pop(at, None)
+            place = (*table, key)
+            old = self._rows.pop(place, None)
             event = item
             if old is not None:
                 self.coalesced += 1
@@ -97,7 +101,7 @@ class Backlog:
                 continue
             else:
                 self._keys += 1
-            self._rows[at] = (event, row)
+            self._rows[place] = (event, row)
 
     def _let_go(self, event: EventBase, row: dict[str, Any]) -> None:
         # Never silently: counted here, and the driver compares that part with the truth.
@@ -200,6 +204,12 @@ class Subscription:
         Return how many items wait, and their bytes.
         """
         return self.reader.waiting(self)
+
+    def fill(self) -> float:
+        """
+        Return how full the ring is with what waits for this subscriber, 0 to 1: at 1 the source is slowed, or changes are put together.
+        """
+        return self.reader.fill(self)
 
     def acknowledge(self, position: int) -> None:
         """
@@ -461,6 +471,15 @@ class Reader:
             count = self.base + len(self._items) - subscriber.cursor
             return count, self.bytes * count // max(len(self._items), 1)
 
+    def fill(self, subscriber: Subscription) -> float:
+        """
+        Return how full the ring is with what waits for a subscriber, 0 to 1; a backlog has left it.
+        """
+        events, size = self.waiting(subscriber)
+        return (
+            1.0 if subscriber.backlog is not None else min(1.0, max(events / self._max_events, size / self._max_bytes))
+        )
+
     def remove(self, subscriber: Subscription) -> None:
         """
         Let a subscriber go.
@@ -531,12 +550,25 @@ class EventBus:
 
     def acknowledge(self) -> None:
         """
-        Tell the drivers what no sync of this bus needs any more.
+        Tell the drivers what no sync of this bus needs any more: nothing, while one of them has not said yet where it goes on (its
+        consumer is away).
         """
-        position = min((one.acknowledged for reader in self.readers for one in reader.subscribers), default=-1)
+        acknowledged = [one.acknowledged for reader in self.readers for one in reader.subscribers]
+        if len(acknowledged) < self.users:
+            return
+        position = min(acknowledged, default=-1)
         if position >= 0:
             for reader in self.readers:
                 reader.driver.acknowledge(position)
+
+    def new_driver(self) -> SourceDriver:
+        """
+        Make an instance of the driver that nobody else uses, to ask it something; the caller closes it.
+
+        Raises:
+            Exception: What the driver's constructor raises.
+        """
+        return self._factory()
 
     async def leave(self, subscription: Subscription) -> None:
         """
@@ -582,7 +614,7 @@ class BusPool:
 
     def acquire(self, source_id: str, config: SourceConfig, driver_factory: Callable[[], SourceDriver]) -> EventBus:
         """
-        Return the bus of this source; the same one for every source with the same driver, uri and credential.
+        Return the bus of this source; the same one for every source with the same driver, uri, credential and parameters.
 
         `driver_factory` makes a driver instance when a reader needs one. Each `acquire` is paired with one `release`.
         """
@@ -612,10 +644,12 @@ class BusPool:
 
 
 def _signature(config: SourceConfig) -> tuple[str, ...]:
+    # Parameters say what is read (tables, columns that must not leave): a reader with others is no reader of this source.
+    source = (config.driver, config.uri, json.dumps(config.driver_params, sort_keys=True, default=repr))
     credential = config.credential
     if credential is None:
-        return (config.driver, config.uri)
+        return source
     if isinstance(credential, PasswdCredential):
         secret = credential.passwd.get_secret_value() if credential.passwd else ""
-        return (config.driver, config.uri, "passwd", credential.user, secret)
-    return (config.driver, config.uri, "key", credential.user or "", credential.key.get_secret_value())
+        return (*source, "passwd", credential.user, secret)
+    return (*source, "key", credential.user or "", credential.key.get_secret_value())

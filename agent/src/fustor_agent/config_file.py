@@ -1,84 +1,94 @@
 """
-`agent-config.yaml`: sources, pushers and syncs by id. Reads, checks entry by entry, and writes back.
+`agent-config.yaml`: sources, pushers and syncs by id. Reads it and checks it entry by entry.
 
-A wrong entry never hides the others: it becomes a `Problem` with file, line, place and remedy, and the agent runs what is right.
+A wrong entry never hides the others: each thing that is wrong becomes a `Problem`. Neighbours: `yaml_places` (text to data),
+`config_problems` (wording), `config_text` (changes), `configs` (the file while the agent runs).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from fustor_core.errors import ConfigError
+from fustor_agent.config_problems import Finding, Problem, findings, nearest, one_of
+from fustor_agent.plain_values import unfit
+from fustor_agent.secret_values import REFERRING, wrong_reference
+from fustor_agent.transforms.check import mistakes_of
+from fustor_agent.writable import writable
+from fustor_agent.yaml_places import Document, NotYaml, Place, read
+from fustor_core.drivers import PusherDriver, SourceDriver
+from fustor_core.errors import ConfigError, NotFoundError
 from fustor_core.models.config import PusherConfig, SourceConfig, SyncConfig
+from fustor_core.plugins import Catalog
 
 FILE_NAME: Final = "agent-config.yaml"
 Section = Literal["sources", "pushers", "syncs"]
 SECTIONS: Final[tuple[Section, ...]] = ("sources", "pushers", "syncs")
 MODELS: Final[dict[Section, type[BaseModel]]] = {"sources": SourceConfig, "pushers": PusherConfig, "syncs": SyncConfig}
+NEEDS: Final[tuple[tuple[str, Section], ...]] = (("source", "sources"), ("pusher", "pushers"))
+"""
+The keys of a sync that name an entry of another section.
+"""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_Lines = dict[tuple[str, ...], int]
+Entries = dict[Section, dict[str, dict[str, Any]]]
+Drivers = Mapping[Section, Mapping[str, type[BaseModel] | None]]
+"""
+The installed drivers of sources and pushers by name, each with the model of its `driver_params` where it has told one.
+"""
+
+ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""
+What an id is, as a whole: it stands in URLs, file names and logs.
+"""
+
+_ID = re.compile(ID_PATTERN)
+_ID_RULE: Final = "allowed: up to 100 letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
+_EXAMPLE: Final[dict[Section, str]] = {
+    "sources": "{driver: fs, uri: /data, disabled: false}",
+    "pushers": "{driver: fusion, endpoint: http://127.0.0.1:8102, disabled: false}",
+    "syncs": "{source: id-of-a-source, pusher: id-of-a-pusher}",
+}
+_BOOL: Final = TypeAdapter(bool)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+def drivers_of(sources: Catalog[SourceDriver], pushers: Catalog[PusherDriver]) -> Drivers:
     """
-    One thing that is wrong in the file.
-
-    Attributes:
-        file: Path of the file.
-        line: Counted from 1; None when it can't be told.
-        key: Where: `sources.files.uri`; "" = the file as a whole.
-        message, hint: What is wrong and what to do.
+    Return what is known of the drivers of two catalogs; one that can't be loaded counts as installed.
     """
 
-    file: str
-    line: int | None
-    key: str
-    message: str
-    hint: str
+    def known(catalog: Catalog[Any]) -> dict[str, type[BaseModel] | None]:
+        found: dict[str, type[BaseModel] | None] = {}
+        for plugin in catalog.list():  # of two that have one name the first counts
+            found.setdefault(plugin.name, None if plugin.error else catalog.get(plugin.name).params_model)
+        return found
 
-    def __str__(self) -> str:
-        at = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{at}: {f'`{self.key}`: ' if self.key else ''}{self.message} ({self.hint})"
-
-    def to_error(self) -> ConfigError:
-        """
-        Return it as the error to raise.
-        """
-        at = f"{self.file}:{self.line}" if self.line else self.file
-        return ConfigError(
-            f"{at}: {f'`{self.key}`: ' if self.key else ''}{self.message}", hint=self.hint, context=asdict(self)
-        )
+    return {"sources": known(sources), "pushers": known(pushers)}
 
 
 @dataclass(slots=True)
 class AgentConfig:
     """
-    What a file says.
+    What a file says. Never changed once it was read.
 
     Attributes:
         text: The file itself.
         entries: Every entry as it stands there, references unresolved.
         problems: What is wrong.
+        broken: What makes it no configuration at all, if anything: then there are no entries.
+        document: Where what stands.
+        file: Path of the file.
     """
 
     text: str = ""
-    entries: dict[Section, dict[str, dict[str, Any]]] = field(default_factory=lambda: {s: {} for s in SECTIONS})
+    entries: Entries = field(default_factory=lambda: {s: {} for s in SECTIONS})
     problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def broken(self) -> Problem | None:
-        """
-        What makes the whole file unreadable, if anything.
-        """
-        return next((p for p in self.problems if p.key == ""), None)
+    broken: Problem | None = None
+    document: Document = field(default_factory=Document)
+    file: str = FILE_NAME
 
     def problems_of(self, section: Section, id_: str) -> list[Problem]:
         """
@@ -87,50 +97,110 @@ class AgentConfig:
         place = f"{section}.{id_}"
         return [p for p in self.problems if p.key == place or p.key.startswith(place + ".")]
 
+    def problem(self, place: Place, message: str, hint: str) -> Problem:
+        """
+        Make a problem of this file.
+        """
+        spot = self.document.spot(place)
+        line, column = (spot.line, spot.column) if spot else (None, None)
+        return Problem(self.file, line, column, writable(".".join(place)), message, hint)
 
-def parse(text: str, file: str = FILE_NAME) -> AgentConfig:
+    def get(self, section: Section, id_: str) -> dict[str, Any]:
+        """
+        Return one entry, references unresolved and secrets in clear.
+
+        Raises:
+            NotFoundError: There is no such entry.
+        """
+        try:
+            return self.entries[section][id_]
+        except KeyError:
+            raise NotFoundError(
+                f"there is no {section[:-1]} {id_!r}",
+                hint=nearest(id_, self.entries[section]) + one_of(self.entries[section], f"known {section}"),
+                context={"section": section, "id": id_},
+            ) from None
+
+    def model(self, section: Section, id_: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+        """
+        Return the model of an entry, after `change` (which resolves references).
+
+        Raises:
+            NotFoundError: There is no such entry.
+            ConfigError: It is wrong.
+        """
+        entry = self.get(section, id_)
+        wrong = self.problems_of(section, id_)
+        if wrong:
+            raise wrong[0].to_error()
+        try:
+            resolved = change(entry)
+        except ConfigError as exc:
+            place = (section, id_, *str(exc.context.get("path", "")).split("."))
+            raise self.problem(place, exc.message, exc.hint).to_error() from None
+        try:
+            return MODELS[section].model_validate(resolved)
+        except ValueError as exc:
+            # Not the text of pydantic's error: it would show the resolved values.
+            raise ConfigError(
+                f"`{section}.{id_}` is not valid once its references are resolved ({type(exc).__name__})",
+                hint="look at what the environment variables and files it refers to hold",
+                context={"section": section, "id": id_},
+            ) from None
+
+    def is_disabled(self, section: Section, id_: str) -> bool:
+        """
+        Tell whether an entry is disabled; one that is not there or is wrong is not.
+        """
+        entry = self.entries[section].get(id_)
+        if entry is None:
+            return False
+        try:
+            return _BOOL.validate_python(entry.get("disabled", MODELS[section].model_fields["disabled"].default))
+        except ValidationError:
+            return False
+
+    def dependants(self, section: Section, id_: str) -> list[str]:
+        """
+        Return the syncs that need a source or pusher.
+        """
+        return [s for s, e in self.entries["syncs"].items() if section != "syncs" and e.get(section[:-1]) == id_]
+
+
+def parse(text: str, file: str = FILE_NAME, drivers: Drivers | None = None) -> AgentConfig:
     """
     Read the text of a configuration file. Never raises: what is wrong is in `problems`.
+
+    Args:
+        text: The file.
+        file: Its path, for the problems.
+        drivers: What is installed; None = driver names and `driver_params` are not checked.
     """
-    config = AgentConfig(text)
+    config = AgentConfig(text, file=file)
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        line = None if mark is None else mark.line + 1
-        what = getattr(exc, "problem", None) or str(exc).splitlines()[0]
-        config.problems.append(Problem(file, line, "", f"not valid YAML: {what}", "mend the file, then apply it"))
+        config.document = read(text)
+    except NotYaml as exc:
+        line, column = (exc.spot.line, exc.spot.column) if exc.spot else (None, None)
+        config.broken = Problem(file, line, column, exc.key, f"not valid YAML: {exc.message}", exc.hint)
+        config.problems.append(config.broken)
         return config
+    data = config.document.data
     if data is None:
         return config
-    lines: _Lines = {}
-    _collect_lines(node, (), lines)
     if not isinstance(data, dict):
-        config.problems.append(
-            Problem(
-                file, 1, "", "the file must hold the keys `sources`, `pushers` and `syncs`", "see agent/docs/README.md"
-            )
+        config.broken = Problem(
+            file, 1, 1, "", "the file must hold keys and values", one_of(SECTIONS, "allowed keys") + ", each with `:`"
         )
+        config.problems.append(config.broken)
         return config
     for name, content in data.items():
         if name not in SECTIONS:
-            config.problems.append(
-                Problem(file, lines.get((str(name),)), str(name), "unknown key", f"known keys: {', '.join(SECTIONS)}")
-            )
+            hint = nearest(str(name), SECTIONS) + one_of(SECTIONS, "allowed keys")
+            config.problems.append(config.problem((str(name),), "unknown key", hint))
         elif content is not None:
-            _read_section(config, cast(Section, name), content, lines, file)
-    _check_references(config, lines, file)
+            config.problems += _read_section(config, cast(Section, name), content, drivers)
+    config.problems += _check_references(config)
     return config
-
-
-def dump(entries: dict[Section, dict[str, dict[str, Any]]]) -> str:
-    """
-    Return the text of a file that says the same as `entries`.
-    """
-    return yaml.safe_dump(
-        {s: entries[s] for s in SECTIONS if entries[s]}, sort_keys=False, allow_unicode=True, width=120
-    )
 
 
 def check_id(id_: str) -> None:
@@ -141,105 +211,56 @@ def check_id(id_: str) -> None:
         ConfigError: It can't.
     """
     if not _ID.fullmatch(id_):
-        raise ConfigError(
-            f"{id_!r} can't be an id",
-            hint="use up to 100 letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
-            context={"id": id_},
-        )
+        raise ConfigError(f"{id_!r} can't be an id", hint=_ID_RULE, context={"id": id_})
 
 
-def _read_section(config: AgentConfig, section: Section, content: Any, lines: _Lines, file: str) -> None:
+def _read_section(config: AgentConfig, section: Section, content: Any, drivers: Drivers | None) -> Iterator[Problem]:
+    example = f"allowed: an id, and below it keys and values, as `some-id: {_EXAMPLE[section]}`"
     if not isinstance(content, dict):
-        config.problems.append(
-            Problem(
-                file,
-                lines.get((section,)),
-                section,
-                "must hold entries by id",
-                f"write `{section}:` and below it `  some-id:`",
-            )
-        )
+        yield config.problem((section,), "must hold entries by id", example)
         return
     for raw_id, entry in content.items():
         id_ = str(raw_id)
         place = (section, id_)
-        key = f"{section}.{id_}"
-        try:
-            check_id(id_)
-        except ConfigError as exc:
-            config.problems.append(Problem(file, lines.get(place), key, exc.message, exc.hint))
-            continue
-        if not isinstance(entry, dict) or not all(isinstance(name, str) for name in entry):
-            config.problems.append(
-                Problem(
-                    file, lines.get(place), key, "must hold keys and values", "see agent/docs/README.md for an example"
-                )
-            )
-            continue
-        config.entries[section][id_] = entry
-        config.problems += _check_entry(section, id_, entry, lines, file)
+        if not _ID.fullmatch(id_):
+            yield config.problem(place, "can't be an id", _ID_RULE)
+        elif not isinstance(entry, dict) or not all(isinstance(name, str) for name in entry):
+            yield config.problem(place, "must hold keys and values", f"allowed: `{id_}: {_EXAMPLE[section]}`")
+        else:
+            config.entries[section][id_] = entry
+            for finding in _check_entry(section, entry, drivers):
+                yield config.problem((*place, *finding.place), finding.message, finding.hint)
 
 
-def _check_entry(section: Section, id_: str, entry: dict[str, Any], lines: _Lines, file: str) -> list[Problem]:
-    model = MODELS[section]
-    try:
-        model.model_validate(entry)
-    except ValidationError as exc:
-        found: dict[tuple[str, ...], Problem] = {}
-        errors = exc.errors(include_input=False, include_url=False)
-        # A key that is spelled wrong is also missing under its right name: the former says more.
-        for error in sorted(errors, key=lambda e: e["type"] == "missing"):
-            # The parts that pydantic adds for the members of a union are not in the file.
-            inner = tuple(str(part) for part in error["loc"] if not str(part).endswith("Credential"))
-            place = (section, id_, *inner)
-            hint = f"known keys: {', '.join(model.model_fields)}"
-            if inner[:1] == ("credential",):
-                hint = "write `{user: ..., passwd: ...}` or `{key: ...}`"
-            elif error["type"] not in ("extra_forbidden", "missing"):
-                description = (
-                    model.model_fields[inner[0]].description if inner and inner[0] in model.model_fields else None
-                )
-                hint = description or "correct the value"
-            message = "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
-            found.setdefault(place, Problem(file, _line(lines, place), ".".join(place), message, hint))
-        return list(found.values())
-    return []
+def _check_entry(section: Section, entry: dict[str, Any], drivers: Drivers | None) -> Iterator[Finding]:
+    found = [*unfit(entry)] or findings(MODELS[section], entry)
+    yield from found
+    if section == "syncs":
+        if not found:
+            yield from mistakes_of(SyncConfig.model_validate(entry))
+        return
+    for name in ("credential", *REFERRING):
+        wrong = wrong_reference(entry.get(name), name)
+        if wrong is not None:
+            yield Finding(tuple(wrong[0].split(".")), wrong[1], wrong[2])
+    driver = entry.get("driver")
+    if drivers is None or not isinstance(driver, str) or any(finding.place == ("driver",) for finding in found):
+        return
+    installed = drivers[section]
+    if driver not in installed:
+        hint = nearest(driver, installed) + one_of(installed, "installed")
+        yield Finding(("driver",), f"no driver {driver!r} of {section} is installed", hint)
+        return
+    params, model = entry.get("driver_params", {}), installed[driver]
+    if model is not None and isinstance(params, dict):
+        for finding in findings(model, params):
+            yield Finding(("driver_params", *finding.place), finding.message, finding.hint)
 
 
-def _check_references(config: AgentConfig, lines: _Lines, file: str) -> None:
+def _check_references(config: AgentConfig) -> Iterator[Problem]:
     for id_, entry in config.entries["syncs"].items():
-        for name, section in (("source", "sources"), ("pusher", "pushers")):
-            wanted = entry.get(name)
-            if isinstance(wanted, str) and wanted not in config.entries[cast(Section, section)]:
-                known = ", ".join(config.entries[cast(Section, section)]) or "none"
-                place = ("syncs", id_, name)
-                config.problems.append(
-                    Problem(
-                        file,
-                        _line(lines, place),
-                        ".".join(place),
-                        f"there is no {name} {wanted!r}",
-                        f"known {section}: {known}",
-                    )
-                )
-
-
-def _line(lines: _Lines, place: tuple[str, ...]) -> int | None:
-    while place:
-        if place in lines:
-            return lines[place]
-        place = place[:-1]
-    return None
-
-
-def _collect_lines(node: Any, place: tuple[str, ...], lines: _Lines) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*place, str(key.value))
-            lines[below] = key.start_mark.line + 1
-            _collect_lines(value, below, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for at, value in enumerate(node.value):
-            below = (*place, str(at))
-            lines[below] = value.start_mark.line + 1
-            _collect_lines(value, below, lines)
+        for name, section in NEEDS:
+            wanted, known = entry.get(name), config.entries[section]
+            if isinstance(wanted, str) and wanted not in known:
+                hint = nearest(wanted, known) + one_of(known, f"known {section}")
+                yield config.problem(("syncs", id_, name), f"there is no {name} {wanted!r}", hint)

@@ -2,7 +2,7 @@
 `state/agent.db`: the SQLite database of everything the agent must not forget, and the lock on its folder.
 
 Calls are made from the event loop and are on disk when they return (WAL with synchronous=FULL: one small fdatasync).
-Neighbours: `state` (memory of syncs), `deadletters`, `revisions` each own one table.
+Neighbours: `state` (memory of syncs), `deadletters`, `revisions` each own one table, `cleanups` two.
 """
 
 from __future__ import annotations
@@ -44,6 +44,20 @@ CREATE TABLE IF NOT EXISTS revisions (
     ts     REAL NOT NULL,
     reason TEXT NOT NULL,
     text   TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS applied_sources (
+    source_id TEXT PRIMARY KEY,
+    entry     TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cleanups (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    source_id  TEXT NOT NULL,
+    ts         REAL NOT NULL,
+    entry      TEXT NOT NULL,
+    asks       INTEGER NOT NULL,
+    tries      INTEGER NOT NULL,
+    reason     TEXT NOT NULL,
+    hint       TEXT NOT NULL
 );
 """
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from fustor_agent.database import AgentDatabase
+from fustor_agent.writable import writable
 from fustor_core.errors import ConfigError, NotFoundError, StateConflictError
 from fustor_core.models.envelope import WireEvent, from_wire, to_wire
 from fustor_core.models.event import EventBase
@@ -64,6 +65,25 @@ class DeadLetter:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """
+    Which letters: of a sync, of a table, with a code; None = any.
+    """
+
+    sync: str | None = None
+    table: str | None = None
+    code: str | None = None
+
+    def sql(self) -> tuple[str, tuple[str, ...]]:
+        """
+        Return what follows a condition, and its values.
+        """
+        given = {"sync_id": self.sync, "table_name": self.table, "code": self.code}
+        named = {column: value for column, value in given.items() if value is not None}
+        return "".join(f" AND {column} = ?" for column in named), tuple(named.values())
+
+
 class DeadLetters:
     """
     The `DeadLetterStore` of the sync runtime, and what the API shows of it.
@@ -77,8 +97,7 @@ class DeadLetters:
     def __init__(self, db: AgentDatabase, *, max_rows: int) -> None:
         self._db = db
         self.max_rows = max_rows
-        counted = db.rows("SELECT sync_id, sum(row_count) FROM dead_letters GROUP BY 1")
-        self._rows = {str(sync): _int(rows) for sync, rows in counted}
+        self._rows = self._counted()
 
     def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, reason: str, code: str) -> None:
         """
@@ -141,14 +160,27 @@ class DeadLetters:
         """
         return sum(self._rows.values()) >= self.max_rows
 
-    def page(self, sync_id: str | None = None, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+    def page(self, wanted: LetterFilter | None = None, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         """
         Return letters with an id above `after`, oldest first.
         """
-        where = "id > ?" if sync_id is None else "id > ? AND sync_id = ?"
-        values: tuple[object, ...] = (after,) if sync_id is None else (after, sync_id)
-        sql = f"SELECT {_COLUMNS} FROM dead_letters WHERE {where} ORDER BY id LIMIT ?"
-        return [_letter(row) for row in self._db.rows(sql, *values, limit)]
+        where, values = (wanted or LetterFilter()).sql()
+        sql = f"SELECT {_COLUMNS} FROM dead_letters WHERE id > ?{where} ORDER BY id LIMIT ?"
+        return [_letter(row) for row in self._db.rows(sql, after, *values, limit)]
+
+    def delete_all(self, wanted: LetterFilter) -> int:
+        """
+        Delete letters for good; return how many.
+        """
+        where, values = wanted.sql()
+        with self._db.transaction() as db:
+            deleted = db.execute(f"DELETE FROM dead_letters WHERE id > 0{where}", values).rowcount
+        self._rows = self._counted()
+        return deleted
+
+    def _counted(self) -> dict[str, int]:
+        counted = self._db.rows("SELECT sync_id, sum(row_count) FROM dead_letters GROUP BY 1")
+        return {str(sync): _int(rows) for sync, rows in counted}
 
     def get(self, letter_id: int) -> tuple[DeadLetter, WireEvent]:
         """
@@ -216,12 +248,13 @@ def _on_wire(event: EventBase) -> list[tuple[WireEvent, bool]]:
         rows = [list(row.values()) if isinstance(row, Mapping) else list(row) for row in event.rows]
         shown = WireEvent(
             event_type=event.event_type.value,
-            event_schema=_text(event.event_schema),
-            table=_text(event.table),
-            fields=[_text(name) for name in fields],
+            event_schema=writable(event.event_schema),
+            table=writable(event.table),
+            fields=[writable(name) for name in fields],
             rows=[[_readable(value) for value in row] for row in rows],
             index=event.index,
-            key=None if event.key is None else [_text(name) for name in event.key],
+            key=None if event.key is None else [writable(name) for name in event.key],
+            ordinal=event.ordinal,
         )
         return [(shown, False)]
 
@@ -232,8 +265,4 @@ def _readable(value: Any) -> Any:
         _encoder.encode(encoded)
         return encoded
     except (TypeError, ValueError, OverflowError):
-        return _text(value if isinstance(value, str) else repr(value))
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "backslashreplace").decode()
+        return writable(value if isinstance(value, str) else repr(value))

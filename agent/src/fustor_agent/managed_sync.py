@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,22 +17,27 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from fustor_agent.bus import BusPool, EventBus
+from fustor_agent.cleanups import Cleanups
+from fustor_agent.config_file import NEEDS, AgentConfig, Section
 from fustor_agent.configs import Configs
 from fustor_agent.deadletters import DeadLetters
 from fustor_agent.metered import MeteredPusher, PushMetrics
-from fustor_agent.secret_values import resolve
+from fustor_agent.secret_values import mask, resolve
 from fustor_agent.settings import AgentSettings
 from fustor_agent.state import StateStore
+from fustor_agent.sync.ports import Origin
 from fustor_agent.sync.runtime import SyncRuntime
-from fustor_common.logging import get_logger
+from fustor_common.logging import get_logger, request_id
 from fustor_core.drivers import PusherDriver, SourceDriver
 from fustor_core.errors import ConfigError, FustorError
 from fustor_core.models.config import PusherConfig, SourceConfig, SyncConfig
-from fustor_core.plugins import Catalog
+from fustor_core.plugins import Catalog, title_of
+from fustor_core.sync_health import Health, health_of
 
 log = get_logger(__name__)
 
 Signature = tuple[Any, ...]
+_DIGEST_KEY = secrets.token_bytes(32)  # of this process: what it makes of a secret is of no use to anybody else
 T = TypeVar("T")
 
 
@@ -53,6 +61,7 @@ class Parts:
 
     settings: AgentSettings
     configs: Configs
+    cleanups: Cleanups
     state: StateStore
     dead_letters: DeadLetters
     agent_id: str
@@ -61,6 +70,19 @@ class Parts:
     buses: BusPool
     push_metrics: PushMetrics
     make_runtime: MakeRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """
+    What a sync is built of: its configuration with references resolved, and what makes its drivers.
+    """
+
+    sync: SyncConfig
+    source: SourceConfig
+    pusher: PusherConfig
+    make_source: Callable[[], SourceDriver]
+    make_pusher: Callable[[], PusherDriver]
 
 
 @dataclass(slots=True)
@@ -87,7 +109,9 @@ class ManagedSync:
         self._reason = ""
         self._hint = ""
         self._since = time.time()
-        self._started_with: Signature | None = None
+        self._config = AgentConfig()
+        self._resolved_with = b""
+        self.kept_for: FustorError | None = None
         self._stopped_by_person: Signature | None = None
         self._ending: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -118,7 +142,7 @@ class ManagedSync:
         """
         Whether the configuration has changed since the sync was started.
         """
-        return self.wanted and self._started_with is not None and self._started_with != self.signature()
+        return self.wanted and self._signature(self._config) != self.signature()
 
     @property
     def may_start(self) -> bool:
@@ -131,7 +155,10 @@ class ManagedSync:
         """
         Return everything in the configuration that the sync is made of, to compare.
         """
-        entries = self._parts.configs.current.entries
+        return self._signature(self._parts.configs.current)
+
+    def _signature(self, config: AgentConfig) -> Signature:
+        entries = config.entries
         sync = entries["syncs"].get(self.id, {})
         return (
             sync,
@@ -139,24 +166,88 @@ class ManagedSync:
             entries["pushers"].get(str(sync.get("pusher"))),
         )
 
+    @property
+    def has_other_secrets(self) -> bool:
+        """
+        Whether a variable or file that the configuration refers to holds something else than when the sync was started.
+        """
+        return bool(self._resolved_with) and self._resolved_with != self._resolved(self._parts.configs.current)
+
+    def _resolved(self, config: AgentConfig) -> bytes:
+        _, *ends = self._signature(config)
+        digest = hashlib.blake2b(key=_DIGEST_KEY)
+        for entry in ends:
+            with contextlib.suppress(ConfigError):
+                digest.update(repr(resolve(entry or {})).encode("utf-8", "replace"))
+        return digest.digest()
+
+    async def check(self) -> FustorError | None:
+        """
+        Tell what would keep the sync from being built of the configuration in force; None when nothing does.
+        """
+        try:
+            planned = self._plan(self._parts.configs.current)
+            pusher = planned.make_pusher()
+            try:
+                planned.make_source()
+            finally:
+                await pusher.close()
+        except FustorError as exc:
+            return exc
+        return None
+
+    def disabled_by(self) -> Section | None:
+        """
+        Return the section of the entry that keeps this sync from running: itself, its source or its pusher; None when it may run.
+        """
+        config = self._parts.configs.current
+        if config.is_disabled("syncs", self.id):
+            return "syncs"
+        entry = config.entries["syncs"].get(self.id, {})
+        return next((section for name, section in NEEDS if config.is_disabled(section, str(entry.get(name)))), None)
+
     def disabled_reason(self) -> str:
         """
         Return why the configuration wants this sync not to run; "" when it may.
         """
-        sync, source, pusher = self.signature()
-        if sync.get("disabled"):
-            return f"sync {self.id!r} is disabled"
-        if source is not None and source.get("disabled", True) is True:
-            return f"source {sync.get('source')!r} is disabled"
-        if pusher is not None and pusher.get("disabled", True) is True:
-            return f"pusher {sync.get('pusher')!r} is disabled"
-        return ""
+        section = self.disabled_by()
+        if section is None:
+            return ""
+        name = section[:-1]
+        entry = self._parts.configs.current.entries["syncs"].get(self.id, {})
+        which = self.id if section == "syncs" else entry.get(name)
+        return f"{name} {which!r} is disabled"
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """
+        The ids of the sync, its source and its pusher.
+        """
+        entry = self._parts.configs.current.entries["syncs"].get(self.id, {})
+        return self.id, str(entry.get("source") or ""), str(entry.get("pusher") or "")
+
+    @property
+    def health(self) -> Health:
+        """
+        How it is, in a word: what `status` says of that, at less cost.
+        """
+        if self._running is None or self._task is None:
+            return health_of([self._state])
+        try:
+            return self._running.runtime.health()
+        except Exception as exc:
+            log.error("the states of a sync could not be read", sync=self.id, exc_info=exc)
+            return "failed"
 
     def start(self) -> None:
         """
         Start, or try again at once when it waits to be started again.
         """
         self._stopped_by_person = None
+        if self._running is None:
+            # What is changed afterwards waits until it is applied, also when the runtime has to be started again meanwhile.
+            self._config = self._parts.configs.current
+            self.kept_for = None
         if self._task is None:
             self._set("STARTING")
             self._task = asyncio.create_task(self._keep(), name=f"sync {self.id}")
@@ -176,24 +267,33 @@ class ManagedSync:
             await asyncio.wait((task,))
         await self._take_apart()
         self._failure = None
-        self._started_with = None
+        self._resolved_with = b""
+        self.kept_for = None
         self._set("STOPPED", reason, hint)
 
     def status(self) -> dict[str, Any]:
         """
         Return the `syncs` item of `GET /api/instances`.
         """
-        entry = self._parts.configs.current.entries["syncs"].get(self.id, {})
+        parts = self._parts
+        entries = parts.configs.current.entries
+        entry = entries["syncs"].get(self.id, {})
+        source_driver = entries["sources"].get(str(entry.get("source")), {}).get("driver")
+        pusher_driver = entries["pushers"].get(str(entry.get("pusher")), {}).get("driver")
         status: dict[str, Any] = {
             "id": self.id,
             "source": entry.get("source"),
+            "source_driver": source_driver,
+            "source_title": title_of(parts.sources, source_driver),
             "pusher": entry.get("pusher"),
+            "pusher_driver": pusher_driver,
+            "pusher_title": title_of(parts.pushers, pusher_driver),
             "state": self._state,
             "states": [self._state],
             "since": self._since,
             "reason": self._reason,
             "hint": self._hint,
-            "dead_letters": self._parts.dead_letters.count(self.id),
+            "dead_letters": parts.dead_letters.count(self.id),
             "restarts": self.restarts,
         }
         if self._running is not None and self._task is not None:
@@ -203,23 +303,31 @@ class ManagedSync:
                 log.error("the status of a sync could not be read", sync=self.id, exc_info=exc)
                 status |= {"state": "ERROR", "states": ["ERROR"], "reason": f"its status failed: {exc}"}
         if self._failure is not None:
+            status["health"] = "failed"
             status["next_try_s"] = round(max(0.0, self._retry_at - time.monotonic()), 1)
         if self.outdated:
             if "ERROR" not in status["states"]:
                 status["reason"] = "its configuration has changed since it was started"
                 status["hint"] = "`POST /api/configs/apply` restarts it with the new one"
+                if self.kept_for is not None:
+                    status["reason"] = (
+                        f"it goes on with the configuration before the last change: {self.kept_for.message}"
+                    )
+                    status["hint"] = f"{self.kept_for.hint}; then apply again"
             status["states"] = [*status["states"], "RUNNING_CONF_OUTDATE"]
             status["state"] = "|".join(status["states"])
+        status.setdefault("health", health_of(status["states"]))
+        status["disabled_by"] = self.disabled_by()
         return status
 
     async def _keep(self) -> None:
+        request_id.set("")  # what the sync logs from now on has nothing to do with the request that started it
         settings = self._parts.settings
         wait = settings.restart_first_s
         while True:
             self._wake.clear()
             began = time.monotonic()
             try:
-                self._started_with = self.signature()
                 await self._build()
                 self._failure = None
                 await self._until_it_dies()
@@ -253,23 +361,13 @@ class ManagedSync:
 
     async def _build(self) -> None:
         parts = self._parts
-        config: SyncConfig = parts.configs.model("syncs", self.id, dict)
-        source_config: SourceConfig = parts.configs.model("sources", config.source, resolve)
-        pusher_config: PusherConfig = parts.configs.model("pushers", config.pusher, resolve)
-        root: Path = parts.settings.config_dir
-        params = source_config.driver_params
-        params.setdefault("state_dir", str(root / "state" / "sources" / config.source))
-        source_class = parts.sources.get(source_config.driver)
-        pusher_class = parts.pushers.get(pusher_config.driver)
-
-        inner = _made(f"pusher {config.pusher!r}", lambda: pusher_class(config.pusher, pusher_config))
-        pusher = MeteredPusher(self.id, inner, parts.push_metrics)
+        whole = self._config
+        planned = self._plan(whole)
+        config, source_config, pusher_config = planned.sync, planned.source, planned.pusher
+        self._resolved_with = self._resolved(whole)
+        pusher = MeteredPusher(self.id, planned.make_pusher(), parts.push_metrics)
         try:
-            bus = parts.buses.acquire(
-                config.source,
-                source_config,
-                lambda: _made(f"source {config.source!r}", lambda: source_class(config.source, source_config)),
-            )
+            bus = parts.buses.acquire(config.source, source_config, planned.make_source)
             try:
                 runtime = parts.make_runtime(
                     self.id,
@@ -281,6 +379,7 @@ class ManagedSync:
                     store=parts.state,
                     dead_letters=parts.dead_letters,
                     agent_id=parts.agent_id,
+                    origin=_origin(whole, planned),
                 )
             except BaseException:
                 await parts.buses.release(bus)
@@ -290,6 +389,22 @@ class ManagedSync:
             raise
         self._running = _Running(runtime, pusher, bus)
         await runtime.start()
+
+    def _plan(self, config: AgentConfig) -> _Planned:
+        parts = self._parts
+        sync: SyncConfig = config.model("syncs", self.id, dict)
+        source: SourceConfig = config.model("sources", sync.source, resolve)
+        pusher: PusherConfig = config.model("pushers", sync.pusher, resolve)
+        root: Path = parts.settings.config_dir
+        source.driver_params.setdefault("state_dir", str(root / "state" / "sources" / sync.source))
+        source_class, pusher_class = parts.sources.get(source.driver), parts.pushers.get(pusher.driver)
+        return _Planned(
+            sync,
+            source,
+            pusher,
+            lambda: _made(f"source {sync.source!r}", lambda: source_class(sync.source, source)),
+            lambda: _made(f"pusher {sync.pusher!r}", lambda: pusher_class(sync.pusher, pusher)),
+        )
 
     async def _until_it_dies(self) -> None:
         """
@@ -325,6 +440,20 @@ class ManagedSync:
         if (self._state, self._reason) != (state, reason):
             self._since = time.time()
         self._state, self._reason, self._hint = state, reason, hint
+
+
+def _origin(config: AgentConfig, planned: _Planned) -> Origin:
+    source = mask(config.get("sources", planned.sync.source))
+    pusher = mask(config.get("pushers", planned.sync.pusher))
+    return Origin(
+        driver=planned.source.driver,
+        uri=str(source["uri"]),
+        driver_params=json.loads(json.dumps(source.get("driver_params", {}), default=str)),
+        consumer=f"{planned.pusher.driver} {pusher['endpoint']}",
+        transforms=planned.sync.model_dump(
+            mode="json", exclude={"source", "pusher", "disabled", "transforms"}, exclude_defaults=True
+        ),
+    )
 
 
 def _made(what: str, make: Callable[[], T]) -> T:

@@ -31,6 +31,12 @@ class Revision:
     reason: str
     text: str
 
+    def head(self) -> dict[str, Any]:
+        """
+        Return what can be shown of it in a list.
+        """
+        return {"id": self.id, "ts": self.ts, "reason": self.reason}
+
 
 class Revisions:
     """
@@ -61,6 +67,13 @@ class Revisions:
         """
         return next(iter(self._read("ORDER BY id DESC LIMIT 1")), None)
 
+    def newest_id(self) -> int | None:
+        """
+        Return the number of the newest; None when nothing was recorded yet.
+        """
+        found = self._db.rows("SELECT max(id) FROM revisions")[0][0]
+        return found if isinstance(found, int) else None
+
     def latest(self, limit: int = 100) -> list[Revision]:
         """
         Return the newest, newest first.
@@ -81,6 +94,12 @@ class Revisions:
             hint="`GET /api/configs/revisions` lists them",
             context={"id": revision_id},
         )
+
+    def before(self, revision_id: int) -> Revision | None:
+        """
+        Return the one that a revision came after; None when that is not there (any more).
+        """
+        return next(iter(self._read("WHERE id < ? ORDER BY id DESC LIMIT 1", revision_id)), None)
 
     def _read(self, rest: str, *values: object) -> list[Revision]:
         rows: list[Any] = self._db.rows(f"SELECT id, ts, reason, text FROM revisions {rest}", *values)

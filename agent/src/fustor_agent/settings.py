@@ -4,11 +4,13 @@ Settings of the agent service, read from the environment: `FUSTOR_AGENT_<FIELD>`
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from fustor_common.agent_token import LEAST_CHARACTERS
 from fustor_common.settings import ServiceSettings
 
 
@@ -26,7 +28,16 @@ class AgentSettings(ServiceSettings):
     drain_timeout_s: float = Field(0.5, gt=0, description="How long a stop waits for open requests, seconds.")
     stop_timeout_s: float = Field(7, gt=0, description="How long a stop lets pushes under way finish, seconds.")
     api_token: SecretStr | None = Field(
-        None, min_length=16, description="When set, `/api` wants `Authorization: Bearer <token>`."
+        None,
+        min_length=LEAST_CHARACTERS,
+        description="What `/api` wants as `Authorization: Bearer <token>`; by default a token that the agent makes when it first "
+        "starts, in `state/agent-token` of the config root.",
+    )
+    registry_url: str | None = Field(
+        None, min_length=1, description="Address of the Registry that this agent tells of itself; none by default."
+    )
+    registry_key_file: Path | None = Field(
+        None, description="File with the API key that it comes with there, of the scope `ingest`."
     )
     dead_letter_rows: int = Field(
         1_000_000, ge=1, description="Most rows kept as dead letters; past it syncs stop instead of dropping any."

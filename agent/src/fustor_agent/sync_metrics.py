@@ -11,6 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 _COUNTERS: Final = {
+    "read_rows": ("fustor_agent_rows_read", "Rows taken from the source"),
+    "sent_rows": ("fustor_agent_rows_sent", "Rows the consumer has acknowledged, as the transforms made them"),
+    "sent_bytes": ("fustor_agent_bytes_sent", "Their size, estimated"),
     "pushed_events": ("fustor_agent_events_pushed", "Events the consumer has acknowledged"),
     "pushed_rows": ("fustor_agent_rows_pushed", "Rows the consumer has acknowledged"),
     "retries": ("fustor_agent_push_retries", "Pushes that were sent again"),
@@ -19,9 +22,21 @@ _COUNTERS: Final = {
 _GAUGES: Final = {
     "queue_events": ("fustor_agent_queue_events", "Events that wait to be pushed"),
     "queue_bytes": ("fustor_agent_queue_bytes", "Bytes that wait to be pushed"),
+    "queue_fill": ("fustor_agent_queue_fill_ratio", "How full the sync's share of the bus is, 0 to 1"),
     "lag_s": ("fustor_agent_lag_seconds", "How far the sync is behind its source"),
+    "lag_index": (
+        "fustor_agent_lag_index",
+        "How far the checkpoint is behind the newest index of the source, in its unit",
+    ),
+    "source_index": ("fustor_agent_source_index", "The newest index seen of the source"),
     "dead_letters": ("fustor_agent_dead_letter_rows", "Rows parked as dead letters"),
     "checkpoint": ("fustor_agent_checkpoint", "The last safe index acknowledged"),
+}
+_SNAPSHOT: Final = {
+    "rows": ("fustor_agent_snapshot_rows", "Rows of the snapshot under way that are acknowledged"),
+    "chunks": ("fustor_agent_snapshot_chunks", "Chunks of the snapshot under way that were read"),
+    "rate": ("fustor_agent_snapshot_rows_per_second", "How fast the snapshot under way goes"),
+    "started_at": ("fustor_agent_snapshot_started_timestamp_seconds", "When the snapshot under way began"),
 }
 _STATES: Final = (
     "STOPPED",
@@ -63,6 +78,9 @@ class SyncMetrics(Collector):
             yield _fill(CounterMetricFamily(name, text, labels=("sync",)), statuses, field)
         for field, (name, text) in _GAUGES.items():
             yield _fill(GaugeMetricFamily(name, text, labels=("sync",)), statuses, field)
+        snapshots = [{**(one.get("snapshot") or {}), "id": one["id"]} for one in statuses]
+        for field, (name, text) in _SNAPSHOT.items():
+            yield _fill(GaugeMetricFamily(name, text, labels=("sync",)), snapshots, field)
         yield self._checkpoint_ages(statuses)
         states = GaugeMetricFamily(
             "fustor_agent_sync_state", "1 for each state the sync is in", labels=("sync", "state")

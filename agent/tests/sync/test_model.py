@@ -7,11 +7,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 sys.path.insert(0, str(Path(__file__).parent))
-from model_of_engine import EngineModel
+from model_of_engine import EngineModel, OwedModel
 
 SETTINGS = settings(
     max_examples=150,
@@ -30,6 +31,24 @@ class ArrivalModel(EngineModel):
     ordering = "arrival"
 
 
+class SweepingModel(EngineModel):
+    ordering = "arrival"
+    sweeps = True
+
+
+class OwedIndexModel(OwedModel):
+    ordering = "index"
+
+
+class OwedArrivalModel(OwedModel):
+    ordering = "arrival"
+
+
+class OwedSweepingModel(OwedModel):
+    ordering = "arrival"
+    sweeps = True
+
+
 def test_a_target_that_settles_by_index_always_converges() -> None:
     """Whatever is interleaved, crashed, lost or refused: an index target equals the source in the end."""
     run_state_machine_as_test(IndexModel, settings=SETTINGS)
@@ -38,3 +57,14 @@ def test_a_target_that_settles_by_index_always_converges() -> None:
 def test_a_target_that_knows_only_upsert_and_delete_always_converges() -> None:
     """The same for a consumer without versions, for which order of arrival is all there is."""
     run_state_machine_as_test(ArrivalModel, settings=SETTINGS)
+
+
+def test_a_target_that_sweeps_by_what_snapshots_show_always_converges() -> None:
+    """The same for the guide's consumer: order of arrival, and at a snapshot's end a sweep."""
+    run_state_machine_as_test(SweepingModel, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("model", [OwedIndexModel, OwedArrivalModel, OwedSweepingModel])
+def test_rows_of_which_updates_tell_too_little_always_converge(model: type[OwedModel]) -> None:
+    """Updates are held back from each kind of target, and the rows read by key instead: it equals the source all the same."""
+    run_state_machine_as_test(model, settings=SETTINGS)

@@ -7,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fustor_agent.bus import BusPool
 from fustor_agent.sync.ports import SyncMemory
+from fustor_agent.sync.reader import close_iterator
 from fustor_agent.sync.runtime import SyncRuntime
 from fustor_agent.sync.settings import BusSettings, SyncSettings
 from fustor_core.errors import (
@@ -20,12 +22,14 @@ from fustor_core.errors import (
     BatchRejected,
     ConnectionLost,
     ConsumerBusy,
+    PermissionMissing,
     SessionConflict,
     SessionSuperseded,
 )
 from fustor_core.models.config import PusherConfig, SourceConfig, SyncConfig
 from fustor_core.models.event import EventBase, EventType
-from fustor_core.testing.fakes import Change, FakeDatabase, FakeIndexTarget, FakeSource, FakeUpsertTarget
+from fustor_core.testing.fake_database import KEYLESS, Change, FakeDatabase
+from fustor_core.testing.fakes import FakeIndexTarget, FakeSource, FakeUpsertTarget
 
 FAST = SyncSettings(
     backoff_first_s=0.01, error_retry_s=0.1, checkpoint_interval_s=0.02, supersede_limit=3, batch_rows=7, chunk_rows=5
@@ -148,15 +152,50 @@ async def test_snapshot_and_live_reach_the_target(bench: Bench) -> None:
     await until(lambda: runtime.status()["checkpoint"] == bench.database.newest, runtime)
     status = runtime.status()
     assert status["states"] == ["MESSAGE_SYNC"]
-    assert "idle" in status["reason"]
+    assert "asks for nothing" in status["reason"]
     assert status["pushed_rows"] >= 40
+
+
+async def test_copies_of_rows_without_a_key_are_counted_over_restarts(index_bench: Bench) -> None:
+    """Snapshot, live rows and a restart: the target has each row as often as the source, and so after one more snapshot."""
+    bench = index_bench
+    copies = [Change(INSERT, KEYLESS, n % 5) for n in range(60)]
+    bench.database.commit(*copies)
+    runtime = await bench.start()
+    bench.database.commit(*[Change(DELETE, KEYLESS, 3)] * 4, Change(INSERT, KEYLESS, 7))
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    assert +bench.target.numbered.bag() == bench.database.bag() == {0: 12, 1: 12, 2: 12, 3: 8, 4: 12, 7: 1}
+    await until(lambda: runtime.status()["checkpoint"] == bench.database.newest, runtime)
+    assert "problems" not in runtime.status()["source_status"]
+    await bench.stop()
+    bench.database.commit(Change(DELETE, KEYLESS, 7), Change(INSERT, KEYLESS, 1))
+    bench.target.wants_snapshot = True
+    again = await bench.start()
+    await until(lambda: not bench.target.wants_snapshot, again)
+    assert +bench.target.numbered.bag() == bench.database.bag()
+
+
+async def test_a_consumer_that_knows_keys_alone_is_spared_tables_without_one_and_it_is_said() -> None:
+    """Nothing of such a table is sent to it, the checkpoint goes past it, and the status names it with the remedy."""
+    bench = Bench(FakeUpsertTarget())
+    bench.target.wants_snapshot = True
+    bench.database.commit(Change(INSERT, KEYLESS, 1), Change(INSERT, KEYLESS, 1))
+    bench.insert(1, 2)
+    runtime = await bench.start()
+    bench.database.commit(Change(INSERT, KEYLESS, 2))
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    await until(lambda: runtime.status()["checkpoint"] == bench.database.newest, runtime)
+    assert not any(event.table == KEYLESS for events, _ in bench.target.pushes for event in events)
+    (problem,) = runtime.status()["source_status"]["problems"]
+    assert problem["where"] == f"fake.{KEYLESS}" and "left out" in problem["what"] and "PRIMARY KEY" in problem["hint"]
+    await bench.stop()
 
 
 async def test_a_restart_goes_on_where_it_stopped(bench: Bench) -> None:
     """Changes made while the agent is away arrive after a restart, without a snapshot."""
     bench.target.wants_snapshot = False
     first = await bench.start()
-    await until(lambda: "idle" in first.status()["reason"], first)
+    await until(lambda: "asks for nothing" in first.status()["reason"], first)
     bench.insert(1, 2, 3)
     await until(bench.same, first)
     await until(lambda: first.status()["checkpoint"] == bench.database.newest, first)
@@ -185,6 +224,79 @@ async def test_a_purged_log_leads_to_a_suggested_snapshot_and_a_sweep(index_benc
     assert any(control["snapshot_sync_suggested"] for _, control in bench.target.pushes)
 
 
+@pytest.mark.parametrize("kind", ["truncate", "rewrite"])
+async def test_rows_that_changed_untold_cost_a_snapshot_of_their_table(index_bench: Bench, kind: Any) -> None:
+    """Only that table is read again, nothing else is swept, and the stream is not opened anew."""
+    bench = index_bench
+    bench.database.tables = ("t", "u", "w")
+    for table in "tuw":
+        for at in range(20):
+            bench.database.commit(Change(INSERT, table, at, {"a": at}))
+    runtime = await bench.start()
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    (source,) = bench.sources
+    source.rows_read.clear()
+    bench.database.commit_untold(kind, "u")
+    bench.database.commit(Change(UPDATE, "t", 1, {"a": "after"}))
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    assert source.rows_read == ({} if kind == "truncate" else {"u": 20})
+    assert (len(bench.sources), source.streams_opened) == (1, 1)
+    assert {"table": "u", "state": "live"} in runtime.status()["tables"]
+    told = [control for _, control in bench.target.pushes if control["snapshot_sync_suggested"]]
+    assert told and all(control["snapshot_tables"] == ["fake.u"] for control in told)
+
+
+async def test_a_consumer_that_does_not_narrow_gets_everything(bench: Bench) -> None:
+    """It hears which table it is, asks for a snapshot as ever, and converges; rows that went untold stay where nobody sweeps."""
+    bench.database.tables = ("t", "u")
+    for table in "tu":
+        for at in range(9):
+            bench.database.commit(Change(INSERT, table, at, {"a": at}))
+    bench.target.snapshot_request = None
+    bench.target.suggested = lambda tables, seq: setattr(bench.target, "wants_snapshot", True)
+    runtime = await bench.start()
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
+    bench.database.commit_untold("rewrite", "t")
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+
+
+async def test_a_person_who_narrows_makes_no_consumer_sweep(bench: Bench) -> None:
+    """The end of a snapshot that the consumer did not ask for so narrowed is not told: it might remove the rest."""
+    bench.target.wants_snapshot = False
+    bench.insert(1, 2)
+    runtime = await bench.start()
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
+    bench.target.pushes.clear()
+    await runtime.request_snapshot(["t"])
+    await until(lambda: runtime.engine is not None and runtime.engine.run is None, runtime)
+    assert not any(control["is_snapshot_end"] for _, control in bench.target.pushes)
+
+
+async def test_what_goes_untold_during_a_persons_snapshot_of_that_table_is_read_after_it(index_bench: Bench) -> None:
+    """The consumer then asks for just what the person asked for, and that was not it: it is read again, and swept."""
+    bench = index_bench
+    bench.insert(*range(20))
+    runtime = await bench.start()
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    await runtime.request_snapshot(["fake.t"])
+    runtime.pause_snapshot()
+    bench.database.commit_untold("truncate", "t")
+    await until(lambda: any(control["snapshot_sync_suggested"] for _, control in bench.target.pushes), runtime)
+    runtime.resume_snapshot()
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+
+
+async def test_a_narrowed_snapshot_of_a_consumer_ends(bench: Bench) -> None:
+    """What a consumer itself narrowed to tables begins with their names and ends with the end mark."""
+    bench.insert(1, 2)
+    bench.target.wants_snapshot = True
+    bench.target.snapshot_request = {"tables": ["fake.t", "fake.gone"]}
+    runtime = await bench.start()
+    await until(lambda: any(control["is_snapshot_end"] for _, control in bench.target.pushes), runtime)
+    begin = next(events for events, control in bench.target.pushes if control["source_type"] == "snapshot")
+    assert [(event.event_schema, event.table) for event in begin] == [("fake", "t"), ("fake", "gone")]
+
+
 async def test_a_failover_to_smaller_positions_does_not_look_stale(index_bench: Bench) -> None:
     """A new server with smaller positions starts a new epoch and wins."""
     bench = index_bench
@@ -197,6 +309,23 @@ async def test_a_failover_to_smaller_positions_does_not_look_stale(index_bench: 
     assert runtime.status()["epoch"] == 1
 
 
+async def test_a_consumer_that_stays_away_does_not_fill_the_log(
+    index_bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    async def refuse(*_: Any, **__: Any) -> dict[str, Any]:
+        tries.append(1)
+        raise ConnectionLost(f"can't connect from port {50_000 + len(tries)}")
+
+    monkeypatch.setattr(index_bench.target, "create_session", refuse)
+    runtime = await index_bench.start()
+    await until(lambda: len(tries) > 5, runtime)
+    assert [one.getMessage() for one in caplog.records if "can't connect" in one.getMessage()] == [
+        "sync one: can't connect from port 50001"
+    ]
+
+
 @pytest.mark.parametrize(
     "error", [ConnectionLost("gone"), ConsumerBusy("full", wait_s=0.01), RuntimeError("a bug"), SessionSuperseded("x")]
 )
@@ -204,7 +333,7 @@ async def test_what_can_pass_is_sent_again(bench: Bench, error: Exception) -> No
     """A failure that waiting can cure costs nothing, and shows in the status until it is cured."""
     bench.target.wants_snapshot = False
     runtime = await bench.start()
-    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
     bench.target.fail = [error, error]
     bench.insert(1, 2, 3)
     await until(bench.same, runtime)
@@ -215,7 +344,7 @@ async def test_a_lost_answer_is_harmless(bench: Bench) -> None:
     """A push that was applied and whose answer was lost is sent again before anything newer."""
     bench.target.wants_snapshot = False
     runtime = await bench.start()
-    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
     bench.target.lose_answer = 2
     bench.insert(1)
     bench.database.commit(Change(UPDATE, "t", 1, {"a": 2}))
@@ -247,7 +376,7 @@ async def test_a_wrong_key_shows_as_error_with_a_hint_and_is_retried_slowly(benc
     """ERROR, reason and remedy; and once the key is mended it goes on by itself."""
     bench.target.wants_snapshot = False
     runtime = await bench.start()
-    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
     bench.target.fail = [AuthenticationFailed("key refused")]
     bench.insert(1)
     await until(lambda: "ERROR" in runtime.status()["states"], runtime)
@@ -260,7 +389,7 @@ async def test_two_agents_with_one_sync_are_named(bench: Bench) -> None:
     """Superseded again and again, or refused with a conflict, the sync says that there is a second agent."""
     bench.target.wants_snapshot = False
     runtime = await bench.start()
-    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
     bench.target.fail = [SessionSuperseded("x")] * 3
     bench.insert(1)
     await until(lambda: "second agent" in runtime.status()["reason"], runtime)
@@ -287,11 +416,48 @@ async def test_a_conflict_at_the_start_is_an_error_that_is_retried(bench: Bench)
     await until(bench.same, runtime)
 
 
+async def test_a_table_that_can_not_be_read_is_errored_and_the_others_go_on(
+    index_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason, the remedy and the next try stand at that table; it is read as soon as it can be, and the snapshot ends."""
+    bench, refused = index_bench, True
+    read = FakeSource.get_snapshot_iterator
+
+    def read_all_but_one(self: FakeSource, **kwargs: Any) -> Any:
+        yield from read(self, **kwargs)
+        if refused:
+            fault = {"schema": "fake", "table": "secret", "reason": "no SELECT on secret", "hint": "GRANT SELECT"}
+            raise PermissionMissing("no SELECT on secret", hint="GRANT SELECT", context={"tables": [fault]})
+
+    monkeypatch.setattr(FakeSource, "get_snapshot_iterator", read_all_but_one)
+    bench.target.wants_snapshot = True
+    bench.insert(*range(10))
+    runtime = await bench.start()
+
+    def tables() -> dict[str, Any]:
+        return {table["table"]: table for table in runtime.status()["tables"]}
+
+    await until(lambda: "secret" in tables(), runtime)
+    secret = tables()["secret"]
+    assert (secret["state"], secret["reason"], secret["hint"]) == ("errored", "no SELECT on secret", "GRANT SELECT")
+    assert 0 <= secret["next_try_s"] <= bench.settings.error_retry_s and tables()["t"]["state"] == "copying"
+    bench.insert(100)
+    await until(bench.same, runtime)
+    await until(lambda: runtime.engine is not None and runtime.engine.failures.fault is None, runtime)
+    status = runtime.status()
+    assert {"ERROR", "MESSAGE_SYNC"} <= set(status["states"]) and "'secret'" in status["reason"], (
+        "also between two tries"
+    )
+    refused = False
+    await until(lambda: not bench.target.wants_snapshot and runtime.status()["snapshot"] is None, runtime)
+    assert "secret" not in tables() and tables()["t"]["state"] == "live"
+
+
 async def test_a_broken_stream_is_opened_again(bench: Bench) -> None:
     """A driver that raises does not end the sync silently."""
     bench.target.wants_snapshot = False
     runtime = await bench.start()
-    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
     bench.sources[0].break_stream.set()
     bench.insert(1, 2)
     await until(bench.same, runtime)
@@ -319,6 +485,32 @@ async def test_pause_survives_a_restart_and_resume_goes_on(bench: Bench) -> None
     await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
 
 
+def test_an_iterator_lets_go_whether_it_is_a_generator_or_not() -> None:
+    closed: list[str] = []
+
+    class Chunks:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            raise StopIteration
+
+        def close(self) -> None:
+            closed.append("chunks")
+
+    def chunks() -> Any:
+        try:
+            yield
+        finally:
+            closed.append("generator")
+
+    begun = chunks()
+    next(begun)
+    for iterator in (Chunks(), begun, iter(())):
+        close_iterator(iterator)
+    assert closed == ["chunks", "generator"]
+
+
 async def test_two_syncs_share_one_reader(index_bench: Bench) -> None:
     """One source, one reader; both targets get everything."""
     other = FakeIndexTarget()
@@ -336,7 +528,7 @@ async def test_stop_ends_in_time_with_a_consumer_that_hangs(bench: Bench) -> Non
     """A push that never ends does not hold up the stop; what it carried comes again."""
     bench.target.wants_snapshot = False
     runtime = await bench.start()
-    await until(lambda: "idle" in runtime.status()["reason"], runtime)
+    await until(lambda: "asks for nothing" in runtime.status()["reason"], runtime)
     hang = asyncio.Event()
     push = bench.target.push
 
@@ -345,9 +537,30 @@ async def test_stop_ends_in_time_with_a_consumer_that_hangs(bench: Bench) -> Non
 
     bench.target.push = hanging
     bench.insert(1)
-    await until(lambda: runtime.engine is not None and runtime.engine.in_transit, runtime)
+    await until(lambda: runtime.engine is not None and runtime.engine.traffic.in_transit, runtime)
     await runtime.stop(timeout_s=0.1)
     assert runtime.status()["states"] == ["STOPPED"]
     bench.target.push = push
     runtime = await bench.start()
     await until(bench.same, runtime)
+
+
+async def test_a_snapshot_that_has_to_wait_lets_go_of_the_source_and_goes_on_where_it_was() -> None:
+    """While the consumer is away no snapshot holds the source open; afterwards nothing is read twice but what was not sent."""
+    bench = Bench(FakeIndexTarget(), replace(FAST, reader_patience_s=0.02, held_chunks=2))
+    bench.insert(*range(100))
+    bench.target.wants_snapshot = True
+    try:
+        runtime = await bench.start()
+        await until(lambda: bench.target.rows, runtime)
+        bench.target.fail = [ConnectionLost("away")] * 30
+        source = bench.sources[0]
+        await until(lambda: runtime.engine is not None and runtime.engine.run is not None, runtime)
+        await until(lambda: not source.snapshots_open and runtime.engine is not None and runtime.engine.run, runtime)
+        bench.insert(500)
+        bench.target.fail.clear()
+        await until(bench.same, runtime)
+        await until(lambda: not bench.target.wants_snapshot, runtime)
+        assert source.rows_read["t"] <= 101 + 5 * FAST.chunk_rows, "it went on from its last chunk"
+    finally:
+        await bench.stop()

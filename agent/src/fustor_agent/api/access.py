@@ -5,16 +5,17 @@ Who may use `/api`, and what every route of it gets at hand.
 from __future__ import annotations
 
 import hmac
-import ipaddress
-from dataclasses import dataclass
-from typing import Annotated
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from fustor_agent.settings import AgentSettings
 from fustor_agent.supervisor import Supervisor
-from fustor_core.errors import Forbidden, Unauthorized
+from fustor_core.errors import Unauthorized
+
+_BEARER: Final = HTTPBearer(auto_error=False, description="The token that the agent made when it first started.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Service:
 
     settings: AgentSettings
     supervisor: Supervisor
+    log_followers: set[object] = field(default_factory=set)
 
 
 def get_service(request: Request) -> Service:
@@ -35,46 +37,23 @@ def get_service(request: Request) -> Service:
     return service
 
 
-def check_access(request: Request) -> None:
+async def check_access(
+    request: Request, credential: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+) -> None:
     """
     Let the request in, or say why not.
 
-    Without a token the agent trusts this machine, and so must keep out web pages that a browser on it shows: they can send
-    requests here, but give themselves away by `Origin`, or by a `Host` that is not this machine (DNS rebinding).
-
     Raises:
-        Unauthorized: A token is wanted and the request has none, or a wrong one.
-        Forbidden: The request comes from a web page of another site.
+        Unauthorized: The request has no token, or a wrong one.
     """
-    settings: AgentSettings = request.app.state.settings
-    if settings.api_token is not None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        wanted = settings.api_token.get_secret_value()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), wanted.encode()):
-            raise Unauthorized("this agent wants a token", hint="send `Authorization: Bearer <FUSTOR_AGENT_API_TOKEN>`")
-        return
-    host = request.headers.get("host", "")
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
-        raise Forbidden(
-            f"requests from web pages of {origin!r} are not taken",
-            hint="set FUSTOR_AGENT_API_TOKEN to use the API from there",
+    wanted: str = request.app.state.api_token
+    given = credential.credentials.strip() if credential is not None else ""
+    if not hmac.compare_digest(given.encode(), wanted.encode()):
+        raise Unauthorized(
+            "the token is wrong" if given else "this agent wants a token",
+            hint="send `Authorization: Bearer <token>`: the agent made it when it first started, in `state/agent-token` below its "
+            "config root, unless FUSTOR_AGENT_API_TOKEN sets another",
         )
-    if _is_loopback(settings.host) and host and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
-        raise Forbidden(
-            f"this agent listens on this machine only and is not {host!r}",
-            hint="use http://127.0.0.1, or set FUSTOR_AGENT_API_TOKEN",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    # `testserver` is what the in-process client of Starlette calls the app; no page can be served under such a name.
-    if host in ("localhost", "testserver"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 Access = Depends(check_access)

@@ -48,6 +48,15 @@ def event_bytes(event: EventBase) -> int:
     return 64 + rows_bytes(event.rows)
 
 
+def events_bytes(events: Sequence[EventBase]) -> int:
+    """
+    Estimate the bytes of some events from a sample spread over them.
+    """
+    step = max(1, len(events) // _SAMPLE)
+    sample = events[::step]
+    return sum(map(event_bytes, sample)) * len(events) // max(1, len(sample))
+
+
 def rows_that_fit(rows: Sequence[Row], max_rows: int, max_bytes: int) -> int:
     """
     Tell how many of the rows go into one push; at least one.

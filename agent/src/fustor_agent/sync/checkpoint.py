@@ -19,15 +19,17 @@ class Unit:
     Attributes:
         floor: The largest index that the stream had passed when the event came: safe while this unit is not settled.
         pending: Parts of it that are not settled.
+        completes: Older ones, each of which has a part that is settled with this one.
     """
 
-    __slots__ = ("floor", "pending", "seq", "tracker")
+    __slots__ = ("completes", "floor", "pending", "seq", "tracker")
 
     def __init__(self, tracker: AckTracker, seq: int, floor: int) -> None:
         self.tracker = tracker
         self.seq = seq
         self.floor = floor
         self.pending = 1
+        self.completes: list[Unit] = []
 
 
 class AckTracker:
@@ -103,6 +105,9 @@ class AckTracker:
         """
         unit.pending -= 1
         if unit.pending <= 0:
+            completed, unit.completes = unit.completes, []
+            for older in completed:
+                older.tracker.settle(older)
             units = self._units
             while units and units[0].pending <= 0:
                 units.popleft()

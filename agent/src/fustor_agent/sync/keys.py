@@ -1,7 +1,8 @@
 """
 Which row an event speaks of: keys of rows, the same for live events and chunks.
 
-The key of a row is a scalar for one key field and a tuple for several. A table without a key has its full row as key.
+The key of a row is a scalar for one key field and a tuple for several. A table without a key has its full row as key; are its rows
+numbered (`EventBase.ordinal`), the consumer settles each by its number, and none has to wait for another.
 Invariant: two events of one table with the same `key_shape` give equal keys for the same row.
 """
 
@@ -21,6 +22,20 @@ def table_of(event: EventBase) -> TableId:
     Return schema and table.
     """
     return (event.event_schema, event.table)
+
+
+def name_of(event: EventBase) -> str:
+    """
+    Return the name of an event's table as snapshots are narrowed by it: `schema.table`.
+    """
+    return full_name(*table_of(event))
+
+
+def full_name(schema: str, table: str) -> str:
+    """
+    Return the same of a schema and a table.
+    """
+    return f"{schema}.{table}" if schema else table
 
 
 def key_shape(event: EventBase) -> tuple[str, ...]:
@@ -74,18 +89,19 @@ def is_partial(event: EventBase) -> bool:
     return not event.columns.keys() <= set(event.fields)
 
 
-def with_rows(event: EventBase, rows: Any, *, index: int | None = None) -> EventBase:
+def with_rows(event: EventBase, rows: Any, *, index: int | None = None, skipped: int = 0) -> EventBase:
     """
-    Return a copy of an event with other rows (and another index).
+    Return a copy of an event with other rows (and another index); of its own rows, those before the first are `skipped`.
     """
     return EventBase(
         event.event_type,
         event.event_schema,
         event.table,
         rows,
-        event.fields if rows and not isinstance(rows[0], Mapping) else None,
+        None if rows and isinstance(rows[0], Mapping) else event.fields,
         event.index if index is None else index,
         key=event.key,
         ts=event.ts,
         columns=event.columns,
+        ordinal=event.ordinal_after(skipped),
     )

@@ -24,7 +24,8 @@ Kind = Literal["rows", "begin", "end", "control"]
 
 class KeySet:
     """
-    Keys of rows by table, to see whether an event has one of them. Built only when somebody asks.
+    Keys of rows by table, to see whether an event has one of them. Built only when somebody asks. Rows with ordinals have none: the
+    consumer settles them in any order.
     """
 
     __slots__ = ("_keys", "_shapes")
@@ -39,6 +40,8 @@ class KeySet:
         """
         Add the keys of an event.
         """
+        if event.ordinal is not None:
+            return
         table = table_of(event)
         self._keys.setdefault(table, set()).update(row_keys(event))
         self._shapes.setdefault(table, set()).add(key_shape(event))
@@ -48,7 +51,7 @@ class KeySet:
         Tell whether the event has one of the keys (in doubt yes: the two name their keys differently).
         """
         keys = self._keys.get(table_of(event))
-        if not keys:
+        if not keys or event.ordinal is not None:
             return False
         if self._shapes[table_of(event)] != {key_shape(event)}:
             return True
@@ -69,6 +72,7 @@ class Push:
         last_index: Largest index in it.
         sent: Number of its last send, over all pushes of the sync.
         suggested: It says that a snapshot would fill a gap.
+        suggested_tables: A snapshot of these tables; None = of all.
         failures: How often it failed with an error that says nothing.
         serial: Part of a push that was refused: goes out alone, so that the parts stay in order.
         abandoned: Not to be sent again: what it belongs to was given up.
@@ -91,6 +95,7 @@ class Push:
         "serial",
         "snapshot_id",
         "suggested",
+        "suggested_tables",
         "units",
     )
 
@@ -118,6 +123,7 @@ class Push:
         self.last_index = max((event.index for event in events), default=-1)
         self.sent = 0
         self.suggested = False
+        self.suggested_tables: list[str] | None = None
         self.failures = 0
         self.abandoned = False
         self.serial = False

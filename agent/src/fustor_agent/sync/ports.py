@@ -5,8 +5,8 @@ What the sync runtime needs from the rest of the agent, as protocols: the runtim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from fustor_core.models.event import EventBase
 
@@ -24,6 +24,7 @@ class SnapshotProgress:
         where: Only rows of which this holds.
         rows: Rows acknowledged so far.
         paused: A person paused it.
+        for_consumer: The consumer wants it so narrowed, so it may be told when it is complete; a person's wish is not its own.
     """
 
     snapshot_id: str
@@ -33,6 +34,31 @@ class SnapshotProgress:
     where: str | None = None
     rows: int = 0
     paused: bool = False
+    for_consumer: bool = False
+
+
+RESHAPED: Final = ", transformed otherwise"
+"""
+Added to the incarnation that is remembered when the transforms have changed: so a new epoch begins, although the source is the same.
+"""
+
+
+@dataclass(slots=True)
+class Origin:
+    """
+    What decides which rows a consumer has, and how they look.
+
+    Attributes:
+        driver, uri, driver_params: Of the source, as configured: references unresolved, secrets masked.
+        consumer: Where the rows go: driver and endpoint of the pusher.
+        transforms: What the sync makes of rows, but for its transforms, which `SyncMemory.shape` names.
+    """
+
+    driver: str
+    uri: str
+    driver_params: dict[str, Any]
+    consumer: str
+    transforms: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -45,8 +71,12 @@ class SyncMemory:
         incarnation: What the driver answered when that epoch began.
         checkpoint: The last safe index acknowledged; -1 = none. The consumer's own wins where it keeps one.
         start_index: Saved before the first row was ever sent.
-        gap: The position was lost and no answer has come yet to the suggested snapshot.
+        gap: Changes are missing and no answer has come yet to the suggested snapshot.
+        gap_tables: They are missing in these tables only (`schema.table`); None = anywhere.
+        put_off: Schema and name of tables that are to become such a gap, later.
         snapshot: The snapshot under way.
+        shape: Names the transforms that rows went through when it ran last; "" = none.
+        origin: How the rows were made that the consumer has; None = not known.
     """
 
     epoch: int = -1
@@ -54,7 +84,11 @@ class SyncMemory:
     checkpoint: int = -1
     start_index: int = -1
     gap: bool = False
+    gap_tables: list[str] | None = None
+    put_off: list[tuple[str, str]] = field(default_factory=list)
     snapshot: SnapshotProgress | None = None
+    origin: Origin | None = None
+    shape: str = ""
 
 
 class SyncStore(Protocol):

@@ -5,14 +5,18 @@ The thread that reads a snapshot: walks the driver's iterator, takes a high wate
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Protocol
 
 from fustor_agent.sync.snapshot import ReadOrder
 from fustor_core.drivers import SourceDriver
 from fustor_core.models.event import EventBase
+
+log = logging.getLogger(__name__)
 
 _AHEAD = 2
 """
@@ -36,6 +40,12 @@ class Receiver(Protocol):
         """
         ...
 
+    def rows_estimated(self, reader: SnapshotReader, rows: dict[str, int] | None) -> None:
+        """
+        The driver has said about how many rows each table has; None = it can't.
+        """
+        ...
+
     def reader_ended(self, reader: SnapshotReader, error: BaseException | None) -> None:
         """
         The iterator has ended, or failed, or was stopped; the thread touches the driver no more.
@@ -46,14 +56,44 @@ class Receiver(Protocol):
 class SnapshotReader:
     """
     Reads what one order says. It pauses while `allow(False)`, and ends after `stop`.
+
+    Args:
+        order: What to read.
+        driver: Of the source.
+        receiver: Takes the chunks.
+        batch_size: Rows asked for in one chunk.
+        name: Of the sync.
+        patience_s: After a longer pause it ends by itself, and with it whatever the iterator holds open at the source: a transaction
+            that waits for a consumer would keep others from changing the table. Another one goes on from the last chunk.
+        with_keyless: See `get_snapshot_iterator`.
+        estimates: Ask the driver first about how many rows there are.
+
+    Attributes:
+        completed: The iterator came to its end.
+        gave_way: It ended because the pause was too long.
     """
 
-    def __init__(self, order: ReadOrder, driver: SourceDriver, receiver: Receiver, batch_size: int, name: str) -> None:
+    def __init__(
+        self,
+        order: ReadOrder,
+        driver: SourceDriver,
+        receiver: Receiver,
+        batch_size: int,
+        name: str,
+        patience_s: float,
+        *,
+        with_keyless: bool,
+        estimates: bool = False,
+    ) -> None:
         self.order = order
         self.completed = False
+        self.gave_way = False
+        self._patience_s = None if driver.is_transient else patience_s  # files are not held
         self._driver = driver
         self._receiver = receiver
         self._batch_size = batch_size
+        self._with_keyless = with_keyless
+        self._estimates = estimates
         self._loop = asyncio.get_running_loop()
         self._go = threading.Event()
         self._slots = threading.Semaphore(_AHEAD)
@@ -107,15 +147,21 @@ class SnapshotReader:
 
     def _read(self) -> None:
         order = self.order
+        if self._estimates:
+            self._tell(self._receiver.rows_estimated, self, self._estimated())
         iterator = self._driver.get_snapshot_iterator(
             stop_event=self._stop,
             tables=order.tables,
             where=order.where,
             resume_token=order.resume_token,
             batch_size=self._batch_size,
+            with_keyless=self._with_keyless,
         )
         while True:
-            self._go.wait()
+            if not self._go.wait(self._patience_s):
+                self.gave_way = True
+                close_iterator(iterator)
+                return
             self._slots.acquire()
             if self._stop.is_set():
                 return
@@ -128,11 +174,27 @@ class SnapshotReader:
             high = self._driver.high_watermark()
             self._tell(self._receiver.chunk_read, self, event, high)
 
+    def _estimated(self) -> dict[str, int] | None:
+        try:
+            return self._driver.estimate_rows(self.order.tables)
+        except Exception as exc:  # noqa: BLE001 - nothing depends on it, and what is wrong the reading itself will tell
+            log.debug("the rows of a snapshot could not be estimated: %s", exc)
+            return None
+
     def _tell(self, call: object, *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(call, *arguments)  # type: ignore[arg-type]
         except RuntimeError:
             self._stop.set()  # the event loop is gone: the agent is ending
+
+
+def close_iterator(iterator: Iterator[EventBase]) -> None:
+    """
+    Have the iterator of a driver let go of what it holds open at the source.
+    """
+    close = getattr(iterator, "close", None)  # generators have one, other iterators need not
+    if close is not None:
+        close()
 
 
 def _be_nice() -> None:

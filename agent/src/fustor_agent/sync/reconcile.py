@@ -5,7 +5,11 @@ A row whose key was touched after L by a whole row or a delete is dropped: the s
 updates only, the chunk's row supplies the columns that they lack. What is left is true at the stream's present point.
 
 Invariant: every touch with an index > `floor` since `start` is remembered. A chunk with L < `floor` can't be
-reconciled and has to be read again.
+reconciled and has to be read again. So does a chunk of a table whose rows changed untold after its L: what the stream said of
+them before is not the truth any more, and the chunk must not give way to it.
+
+Rows with ordinals are left as they are: their chunk shows the table exactly as it was at L, and the consumer adds what came after. Only
+the stream must not begin behind L (`stream_floor`).
 """
 
 from __future__ import annotations
@@ -50,10 +54,12 @@ class TouchedLog:
 
     def __init__(self, limit: int) -> None:
         self.floor = -1
+        self.stream_floor = -1
         self.recording = False
         self._limit = limit
         self._tables: dict[TableId, dict[Hashable, Touches]] = {}
         self._shapes: dict[TableId, set[tuple[str, ...]]] = {}
+        self._untold: dict[TableId, int] = {}
         self._count = 0
         self._newest = -1
 
@@ -69,6 +75,7 @@ class TouchedLog:
         Forget everything.
         """
         self.clear(-1)
+        self._untold.clear()
         self.recording = False
 
     def clear(self, floor: int) -> None:
@@ -86,12 +93,26 @@ class TouchedLog:
         Nothing at or below `floor` was seen.
         """
         self.floor = max(self.floor, floor)
+        self.stream_floor = max(self.stream_floor, floor)
+
+    def is_too_old(self, chunk: EventBase) -> bool:
+        """
+        Tell whether changes may be missing both from a chunk and from what is remembered of the stream.
+        """
+        floor = self.floor if chunk.ordinal is None else self.stream_floor
+        return chunk.index < max(floor, self._untold.get(table_of(chunk), -1))
+
+    def untold(self, table: TableId, index: int) -> None:
+        """
+        Rows of a table changed up to `index` without being told.
+        """
+        self._untold[table] = max(index, self._untold.get(table, -1))
 
     def record(self, event: EventBase) -> None:
         """
         Take a live event.
         """
-        if not self.recording:
+        if not self.recording or event.ordinal is not None:
             return
         table = table_of(event)
         touched = self._tables.setdefault(table, {})
@@ -156,7 +177,7 @@ class TouchedLog:
         Take out of a chunk's rows what was touched after `low`.
         """
         touched = self._tables.get(table_of(event))
-        if not touched:
+        if not touched or event.ordinal is not None:
             return Reconciled(rows)  # the normal case costs nothing per row
         part = event if rows is event.rows else _slice(event, rows)
         if self._shapes[table_of(event)] != {key_shape(event)}:

@@ -1,5 +1,5 @@
 """
-What a consumer refuses for good: cut the push down to the rows it means, park those, send the rest.
+What a consumer refuses for good, or the transforms can't work on: cut the push down to the rows it means, park those, send the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from fustor_agent.sync.checkpoint import Unit
 from fustor_agent.sync.keys import with_rows
 from fustor_agent.sync.ordering import Push
+from fustor_core.errors import BatchRejected
 from fustor_core.models.event import EventBase
+
+
+class TransformFailed(BatchRejected):
+    """
+    The transforms of the sync can't work on some rows, so nothing of the push was sent.
+    """
+
+    code = "transform.failed"
 
 
 @dataclass(slots=True)
@@ -60,7 +69,7 @@ def cut(push: Push, rejected: Mapping[int, str], reason: str) -> Verdict:
         elif len(event.rows) > 1:
             flush()
             half = len(event.rows) // 2
-            halves = [with_rows(event, event.rows[:half]), with_rows(event, event.rows[half:])]
+            halves = [with_rows(event, event.rows[:half]), with_rows(event, event.rows[half:], skipped=half)]
             if any(event is one for one in push.merged):
                 push.merged.extend(halves)
             if unit is not None:

@@ -17,18 +17,31 @@ from collections.abc import Callable
 from typing import Any
 
 from fustor_agent.bus import EventBus, StreamOpened, Subscription
-from fustor_agent.sync.engine import Counters, Fault, SyncEngine
-from fustor_agent.sync.mapping import Mapper
+from fustor_agent.sync.batcher import events_bytes
+from fustor_agent.sync.complaints import Complaints
+from fustor_agent.sync.counters import Counters
+from fustor_agent.sync.engine import SyncEngine
+from fustor_agent.sync.expected import Expected
+from fustor_agent.sync.failures import Fault
+from fustor_agent.sync.keys import full_name, name_of
 from fustor_agent.sync.ordering import Push
-from fustor_agent.sync.ports import DeadLetterStore, SyncMemory, SyncStore
+from fustor_agent.sync.origin import tables_to_send_again
+from fustor_agent.sync.owed import RowsRead, Untold
+from fustor_agent.sync.ports import RESHAPED, DeadLetterStore, Origin, SyncMemory, SyncStore
+from fustor_agent.sync.rates import Sample
 from fustor_agent.sync.reader import SnapshotReader
+from fustor_agent.sync.rejects import TransformFailed
+from fustor_agent.sync.row_reader import RowReader
 from fustor_agent.sync.session import Backoff
 from fustor_agent.sync.settings import SyncSettings
-from fustor_agent.sync.status import describe
+from fustor_agent.sync.snapshot import SnapshotRun
+from fustor_agent.sync.status import describe, health
+from fustor_agent.transforms.transformer import Outgoing, Transformer
 from fustor_core.drivers import PusherDriver
-from fustor_core.errors import ConnectionLost, FustorError, SessionSuperseded, StateConflictError
+from fustor_core.errors import BatchRejected, ConnectionLost, FustorError, SessionSuperseded, StateConflictError
 from fustor_core.models.config import PusherConfig, SyncConfig
-from fustor_core.models.event import EventBase
+from fustor_core.models.event import EventBase, UntoldMark
+from fustor_core.sync_health import Health
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +56,8 @@ class SyncRuntime:
     All methods are called on the event loop.
 
     Attributes:
+        held_back: Tables with rows that the transforms could not tell the consumer of by what the stream brought, and why: they are
+            read from the source for it.
         conf_outdated: Set by the caller when the configuration changed since the start; shown as RUNNING_CONF_OUTDATE.
     """
 
@@ -60,6 +75,7 @@ class SyncRuntime:
         agent_id: str,
         clock: Callable[[], float] = time.monotonic,
         settings: SyncSettings | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.sync_id = sync_id
         self.config = config
@@ -77,25 +93,36 @@ class SyncRuntime:
         self.stopping = False
         self.since = time.time()
         self.tables: dict[str, str] = {}
+        self.table_faults: dict[str, dict[str, Any]] = {}
+        self.held_back: dict[str, str] = {}
         self.lag_s: float | None = None
         self.snapshot_started_at: float | None = None
         self.last_snapshot: dict[str, Any] | None = None
         self.snapshot_waits = False
-        self.rates: deque[tuple[float, int, int]] = deque(maxlen=64)
+        self.rates: deque[Sample] = deque(maxlen=64)
+        self.expected = Expected()
+        self._noted: SnapshotRun | None = None
         self._pusher_config = pusher_config
         self._store = store
+        self._origin = origin
         self._agent_id = agent_id
         self._clock = clock
+        self._complaints = Complaints(clock)
         self._rng = random.Random()
-        self._mapper = Mapper(config.fields_mapping)
+        self.transformer = Transformer(config, sweeps=pusher.ordering == "index")
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._sends: set[asyncio.Task[None]] = set()
+        self._row_reader: RowReader | None = None
+        self._reading_rows: asyncio.Task[None] | None = None
         self._reader: SnapshotReader | None = None
+        self._patience_s = self.settings.reader_patience_s
+        self._gave_way_at: str | None = None
         self._reader_engine: SyncEngine | None = None
         self._lock_held: asyncio.Lock | None = None
         self._broken: BaseException | None = None
+        self._next_try = 0.0
         given = "batch_size" in pusher_config.model_fields_set and pusher_config.batch_size != _DEFAULT_BATCH
         self._batch_rows = pusher_config.batch_size if given else self.settings.batch_rows
 
@@ -136,11 +163,50 @@ class SyncRuntime:
             await asyncio.wait([task], timeout=2.0)
         self._task = None
 
+    def sample(self) -> Sample:
+        """
+        Return what was counted by now.
+        """
+        counters = self.counters
+        return Sample(
+            self._clock(), counters.read_rows, counters.pushed_rows, counters.pushed_events, counters.snapshot_rows
+        )
+
     def status(self) -> dict[str, Any]:
         """
         Return the `syncs` item of `GET /api/instances` (docs/reference/api.md).
         """
         return describe(self)
+
+    def health(self) -> Health:
+        """
+        Return the health alone.
+        """
+        return health(self)
+
+    @property
+    def next_try_s(self) -> float:
+        """
+        How long nothing is tried because of a failure, while there is no engine.
+        """
+        return max(0.0, self._next_try - self._clock())
+
+    def outgoing(self, event: EventBase) -> list[EventBase]:
+        """
+        Return what the transforms make of a parked event now, to be sent again.
+
+        Raises:
+            StateConflictError: It lacks columns that the transforms need.
+            FustorError: It still can't be transformed.
+        """
+        if self.transformer.is_nothing:
+            return [event]
+        if untold := self.transformer.untold(event):
+            raise StateConflictError(
+                f"the event can't be sent again as it is: it brings {untold.why}",
+                hint="take a snapshot of its table, then delete it",
+            )
+        return self.transformer.apply([event]).events
 
     async def request_snapshot(self, tables: list[str] | None = None, where: str | None = None) -> None:
         """
@@ -149,7 +215,7 @@ class SyncRuntime:
         Raises:
             StateConflictError: One is under way, or the sync is not connected.
         """
-        self._connected().request_snapshot(tables, where)
+        self._connected().snapshots.request(tables, where)
         self._wake.set()
 
     def pause_snapshot(self) -> None:
@@ -159,7 +225,7 @@ class SyncRuntime:
         Raises:
             StateConflictError: None is under way.
         """
-        self._connected().pause_snapshot()
+        self._connected().snapshots.pause()
         self._wake.set()
 
     def resume_snapshot(self) -> None:
@@ -169,7 +235,7 @@ class SyncRuntime:
         Raises:
             StateConflictError: None is paused.
         """
-        self._connected().resume_snapshot()
+        self._connected().snapshots.resume()
         self._wake.set()
 
     def cancel_snapshot(self) -> None:
@@ -179,7 +245,7 @@ class SyncRuntime:
         Raises:
             StateConflictError: None is under way.
         """
-        self._connected().cancel_snapshot()
+        self._connected().snapshots.cancel()
         self._wake.set()
 
     def _connected(self) -> SyncEngine:
@@ -202,22 +268,27 @@ class SyncRuntime:
             try:
                 await self._once(engine)
                 backoff.reset()
-            except Exception as exc:
-                log.warning("sync %s: %s", self.sync_id, exc, exc_info=not isinstance(exc, FustorError))
+            except Exception as exc:  # noqa: BLE001 - a driver may raise anything; it is told, and tried again
+                self._complain(logging.WARNING, str(exc), exc_info=not isinstance(exc, FustorError))
                 engine.failed(exc)
-                self.fault = engine.fault
-                wait = max(engine.hold_s, backoff.next_wait())
+                self.fault = engine.failures.fault
+                wait = max(engine.failures.hold_s, backoff.next_wait())
             finally:
                 self.engine = None
-            deadline = self._clock() + wait
+            deadline = self._next_try = self._clock() + wait
             while not self.stopping and (left := deadline - self._clock()) > 0:
                 self._wake.clear()
                 await self._wait(left)
 
+    def _complain(self, level: int, what: str, *, alike: str | None = None, exc_info: bool = False) -> None:
+        # What is tried again every second for a night would leave no room in the log for anything else.
+        if log.isEnabledFor(level) and (text := self._complaints.due(what, alike=alike)) is not None:
+            log.log(level, "sync %s: %s", self.sync_id, text, exc_info=exc_info)
+
     def _new_engine(self, before: SyncEngine | None) -> SyncEngine:
         engine = SyncEngine(
             ordering=self.pusher.ordering,
-            memory=self._store.load(self.sync_id),
+            memory=self._remembered(),
             save=self._save,
             park=self._park,
             clock=self._clock,
@@ -230,9 +301,17 @@ class SyncRuntime:
             counters=self.counters,
         )
         if before is not None:
-            engine.guard = before.guard
-            engine.backoff = before.backoff
+            engine.failures.continue_from(before.failures)
         return engine
+
+    def _remembered(self) -> SyncMemory:
+        memory = self._store.load(self.sync_id)
+        if memory.shape != self.transformer.shape:
+            # A new epoch, as after a change of the source: what the consumer has is older than anything sent from now on, a snapshot is
+            # suggested, and its end removes what these transforms don't let pass. Saved with the opening of the stream.
+            memory.incarnation += RESHAPED
+            memory.shape, memory.snapshot = self.transformer.shape, None
+        return memory
 
     async def _once(self, engine: SyncEngine) -> None:
         session = await self.pusher.create_session(self.sync_id, agent_id=self._agent_id)
@@ -241,6 +320,7 @@ class SyncRuntime:
             self._take_session(session)
             index = await self.pusher.get_latest_committed_index(session_id=self.session_id, task_id=self.sync_id)
             position = engine.first_session(session, index)
+            await self._take_origin(engine, session)
             self.engine = engine
             self.fault = None
             engine.stopping = self.stopping
@@ -257,6 +337,22 @@ class SyncRuntime:
                 heartbeat.cancel()
             await self._let_go(engine)
 
+    async def _take_origin(self, engine: SyncEngine, session: dict[str, Any]) -> None:
+        before, now = engine.memory.origin, self._origin
+        if now is None or before == now:
+            return
+        tables: list[str] | None = []
+        if before is not None:
+            tables = await tables_to_send_again(
+                before, now, self.bus.new_driver, is_known_consumer=session.get("epoch") is not None
+            )
+            log.info(
+                "sync %s: its configuration has changed; to be sent once more: %s",
+                self.sync_id,
+                "all tables" if tables is None else ", ".join(tables) or "no table",
+            )
+        engine.take_origin(now, tables)
+
     def _take_session(self, session: dict[str, Any]) -> None:
         self.session_id = str(session["session_id"])
 
@@ -265,8 +361,11 @@ class SyncRuntime:
         Do what can be done now, then wait for something to happen; False = start over.
         """
         self._wake.clear()
+        # Before anything is taken: what is on its way now would count as pushed within the time that is looked at, and not as read.
+        if not self.rates or self._clock() - self.rates[-1].at >= 0.5:
+            self.rates.append(self.sample())
         engine.tick()
-        if engine.needs_session and not engine.hold_s:
+        if engine.needs_session and not engine.failures.hold_s:
             session = await self.pusher.create_session(self.sync_id, agent_id=self._agent_id)
             self._take_session(session)
             if not engine.session_reopened(session):
@@ -274,15 +373,13 @@ class SyncRuntime:
                 return False
         more = await self._drain(engine)
         if self.subscription is not None:
-            self.subscription.acknowledge(engine.forgettable)
+            self.subscription.acknowledge(engine.position.forgettable)
         while (push := engine.next_push()) is not None:
             task = asyncio.create_task(self._push(engine, push))
             self._sends.add(task)
             task.add_done_callback(self._sends.discard)
+        self._watch_row_reader(engine)
         await self._watch_reader(engine)
-        now = self._clock()
-        if not self.rates or now - self.rates[-1][0] >= 0.5:
-            self.rates.append((now, self.counters.pushed_rows, self.counters.pushed_events))
         if more:
             await asyncio.sleep(0)
         elif engine.stream_open:
@@ -319,23 +416,36 @@ class SyncRuntime:
             return False
         settings = self.settings
         items = subscription.take(
-            min(2000, settings.queue_events - engine.queue_events), settings.queue_bytes - engine.queue_bytes
+            min(2000, settings.queue_events - engine.queue_events), settings.queue_bytes - engine.live.queue_bytes
         )
         for item in items:
             if isinstance(item, StreamOpened):
                 engine.stream_opened(lost=item.lost, incarnation=item.incarnation)
             else:
+                self.counters.read_rows += len(item.rows)
                 if item.rows and item.table not in self.tables:
                     self.tables[item.table] = "live"
-                engine.feed(item)
+                engine.feed(item, self._untold(item))
+                if isinstance(item, UntoldMark) and item.table in self.tables:
+                    self.tables[item.table] = "waiting"
         return bool(items)
 
+    def _untold(self, event: EventBase) -> Untold | None:
+        # Invariant 10: what the transforms can't tell the consumer of is owed to it, never silent.
+        untold = None if self.transformer.is_nothing else self.transformer.untold(event)
+        if untold is not None:
+            self.held_back[name_of(event)] = untold.why
+        return untold
+
     async def _push(self, engine: SyncEngine, push: Push) -> None:
+        outgoing = Outgoing(push.events)
         try:
             try:
+                if not self.transformer.is_nothing:
+                    outgoing = self.transformer.apply(push.events, lane=push.lane)
                 async with asyncio.timeout(self.settings.push_timeout_s):
                     answer = await self.pusher.push(
-                        self._mapper.apply(push.events),
+                        outgoing.events,
                         agent_id=self._agent_id,
                         task_id=self.sync_id,
                         session_id=self.session_id,
@@ -343,11 +453,19 @@ class SyncRuntime:
                     )
             except TimeoutError as exc:
                 engine.push_failed(push, ConnectionLost(f"no answer within {self.settings.push_timeout_s} s: {exc}"))
+            except TransformFailed as exc:
+                engine.push_failed(push, exc)  # which warns of each row that it sets aside
+                self._complain(logging.DEBUG, f"nothing was pushed: {exc}")
+            except BatchRejected as exc:
+                engine.push_failed(push, outgoing.blamed(exc) if outgoing.origins else exc)
+                self._complain(logging.INFO, f"push refused: {exc}")
             except Exception as exc:  # noqa: BLE001 - the engine decides what each error means
                 engine.push_failed(push, exc)
-                log.info("sync %s: push failed: %s", self.sync_id, exc)
+                self._complain(logging.INFO, f"push failed: {exc}")
             else:
                 self._note_lag(push)
+                self.counters.sent_rows += sum(len(event.rows) for event in outgoing.events)
+                self.counters.sent_bytes += events_bytes(outgoing.events)
                 engine.push_done(push, answer or {})
         except Exception as exc:
             log.exception("sync %s: can't go on", self.sync_id)
@@ -372,14 +490,45 @@ class SyncRuntime:
                 if session_id == self.session_id and not engine.needs_session:
                     engine.failed(exc)
             except Exception as exc:  # noqa: BLE001 - pushes find out, and retry; here it is only told
-                log.info("sync %s: heartbeat failed: %s", self.sync_id, exc)
-                if engine.fault is None:
-                    engine.fault = Fault(getattr(exc, "code", "driver.failed"), f"heartbeat failed: {exc}")
+                self._complain(logging.INFO, f"heartbeat failed: {exc}")
+                if engine.failures.fault is None:
+                    engine.failures.fault = Fault(getattr(exc, "code", "driver.failed"), f"heartbeat failed: {exc}")
             else:
-                if engine.fault is not None and engine.fault.reason.startswith("heartbeat failed"):
-                    engine.fault = None
+                if engine.failures.fault is not None and engine.failures.fault.reason.startswith("heartbeat failed"):
+                    engine.failures.fault = None
                 engine.heartbeat_answered(answer or {}, asked)
             self._wake.set()
+
+    # -- rows that are owed ------------------------------------------------------------------------------------------
+
+    def _watch_row_reader(self, engine: SyncEngine) -> None:
+        if self._reading_rows is not None or self.subscription is None or (order := engine.rows_order()) is None:
+            return
+        reader = self._row_reader = RowReader(order, self.subscription.driver)
+        self._reading_rows = asyncio.create_task(self._read_rows(engine, reader))
+
+    async def _read_rows(self, engine: SyncEngine, reader: RowReader) -> None:
+        read: RowsRead | None = None
+        error: BaseException | None = None
+        try:
+            read = await reader.read()
+        except Exception as exc:  # noqa: BLE001 - a driver may raise anything; the engine decides
+            self._complain(logging.INFO, f"reading rows of {full_name(*reader.order.table)} failed: {exc}")
+            error = exc
+        if reader is self._row_reader:
+            self._reading_rows = None
+        if engine is not self.engine:
+            return
+        try:
+            if error is not None:
+                engine.rows_failed(reader.order, error)
+            else:
+                self.counters.read_rows += sum(len(event.rows) for event in read.events) if read is not None else 0
+                engine.rows_read(reader.order, read)
+        except Exception as exc:
+            log.exception("sync %s: can't go on", self.sync_id)
+            self._broken = exc
+        self._wake.set()
 
     # -- snapshots ---------------------------------------------------------------------------------------------------
 
@@ -402,19 +551,45 @@ class SyncRuntime:
         await lock.acquire()
         self._lock_held = lock
         self._reader = SnapshotReader(
-            order, self.subscription.driver, self, self.settings.chunk_rows, name=f"{self.sync_id}"
+            order,
+            self.subscription.driver,
+            self,
+            self.settings.chunk_rows,
+            name=self.sync_id,
+            patience_s=self._patience_s,
+            with_keyless=self.pusher.ordering == "index",
+            estimates=order.where is None and self.expected.snapshot_id != order.snapshot_id,
         )
         self._reader_engine = engine
         self._reader.start()
 
     def _note_snapshot(self, engine: SyncEngine) -> None:
         run = engine.run
+        if run is not None:
+            self._noted = run
         if run is not None and self.snapshot_started_at is None:
             self.snapshot_started_at = time.time()
-            self.tables = dict.fromkeys(self.tables, "waiting") if not run.progress.rows else self.tables
+            self.expected.begin(run.snapshot_id, is_whole=run.progress.tables is None and run.progress.where is None)
+            if not run.progress.rows:
+                self.tables |= {name: "waiting" for name in self.tables if self._is_read(run, name)}
         elif run is None and self.snapshot_started_at is not None:
             self.snapshot_started_at = None
+            before, self._noted = self._noted, None
+            is_complete = before is not None and before.exhausted and not before.chunks
+            self.expected.end(before.progress.rows if before is not None and is_complete else None)
             self.tables = dict.fromkeys(self.tables, "live")
+            self.table_faults = {}
+
+    @staticmethod
+    def _is_read(run: SnapshotRun, table: str) -> bool:
+        tables = run.progress.tables
+        return tables is None or any(name in (table, name.partition(".")[0] + f".{table}") for name in tables)
+
+    def rows_estimated(self, reader: SnapshotReader, rows: dict[str, int] | None) -> None:
+        """
+        Take from the reader's thread about how many rows there are.
+        """
+        self.expected.told(reader.order.snapshot_id, rows)
 
     def chunk_read(self, reader: SnapshotReader, event: EventBase, high: int | None) -> None:
         """
@@ -425,7 +600,16 @@ class SyncRuntime:
         if engine is not None and reader is self._reader and engine is self._reader_engine:
             if event.rows:
                 self.tables[event.table] = "copying"
-            engine.chunk_read(reader.order.generation, event, high)
+                self.expected.read(event.table, len(event.rows))
+                self.table_faults.pop(event.table, None)
+            self.counters.read_rows += len(event.rows)
+            try:
+                left = event if self.transformer.is_nothing else self.transformer.chunk(event)
+            except FustorError as exc:
+                engine.snapshot_read_failed(reader.order.generation, exc)
+            else:
+                if left is not None:
+                    engine.chunk_read(reader.order.generation, left, high)
             reader.allow(engine.read_order() is not None)
         self._wake.set()
 
@@ -442,11 +626,26 @@ class SyncRuntime:
         engine = self.engine
         if engine is not None and engine is self._reader_engine:
             if error is not None:
-                log.warning("sync %s: reading the snapshot failed: %s", self.sync_id, error)
+                again = engine.run is not None and engine.run.rereads > 0
+                level = logging.DEBUG if again and isinstance(error, ConnectionLost) else logging.WARNING
+                self._complain(level, f"reading the snapshot failed, and is tried again: {error}")
                 engine.snapshot_read_failed(reader.order.generation, error)
+                named = error.context.get("tables", ()) if isinstance(error, FustorError) else ()
+                self.table_faults = {one["table"]: one for one in named}
             elif reader.completed:
+                self.table_faults = {}
                 engine.snapshot_read(reader.order.generation)
+        if reader.gave_way:
+            self._note_given_way(reader)
         self._wake.set()
+
+    def _note_given_way(self, reader: SnapshotReader) -> None:
+        settings, began = self.settings, reader.order.resume_token or ""
+        stays = began == self._gave_way_at
+        self._gave_way_at = began
+        again = min(2 * self._patience_s, settings.reader_patience_most_s)
+        self._patience_s = again if stays else settings.reader_patience_s
+        log.info("sync %s: the snapshot has to wait for the consumer; the source is not held meanwhile", self.sync_id)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -459,13 +658,17 @@ class SyncRuntime:
             self._reader.stop()
             await self._reader.join()
             await asyncio.sleep(0)
+        if self._reading_rows is not None and self._row_reader is not None:
+            self._row_reader.stop()
+            await asyncio.wait([self._reading_rows], timeout=3.0)
+            self._reading_rows = None
         for task in list(self._sends):
             task.cancel()
         if self._sends:
             await asyncio.wait(set(self._sends))
-        self.fault = engine.fault
+        self.fault = engine.failures.fault
         if engine.stream_open:
-            engine.flush()
+            engine.position.flush()
         if self.subscription is not None:
             subscription, self.subscription = self.subscription, None
             await subscription.close()
@@ -482,3 +685,11 @@ class SyncRuntime:
 
     def _park(self, events: list[EventBase], epoch: int, reason: str, code: str) -> None:
         self.dead_letters.park(self.sync_id, events, epoch=epoch, reason=reason, code=code)
+        for event in events:
+            table = full_name(event.event_schema, event.table)
+            # A table whose every row is refused is told of once: reasons may quote the row, and so differ.
+            self._complain(
+                logging.WARNING,
+                f"a row of {table} is set aside as a dead letter: {reason}",
+                alike=f"dead letters {code} {table}",
+            )

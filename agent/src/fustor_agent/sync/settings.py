@@ -23,9 +23,17 @@ class SyncSettings:
         held_chunks: Most chunks read and not yet acknowledged.
         held_bytes: Most bytes in them.
         chunk_rows: Rows asked for in one chunk.
+        reader_patience_s: A snapshot that can't be sent for so long lets go of its source, and goes on where it was. Doubles while it
+            gets nowhere (a table without a key is begun anew each time), up to `reader_patience_most_s`.
+        reader_patience_most_s: See there.
         touched_keys: Most keys remembered as touched while a snapshot runs; past it, chunks are read again.
         chunk_rereads: How often in a row a chunk whose watermark is too old is read again before the snapshot errs.
         watermark_timeout_s: A chunk that waits this long for the stream to pass its high watermark is named in the status.
+        owed_rows: Most rows that the consumer is owed whole (see `owed`); with more, the stream waits.
+        owed_bytes: Most bytes in them.
+        owed_at_once: Rows that are read by their keys at once.
+        owed_linger_s: Fewer wait so long for others.
+        owed_pause_s: Least time between two readings of a whole table that replace those of single rows.
         checkpoint_interval_s: Least time between two saves of a checkpoint, and between two pushes that only carry one.
         backoff_first_s: First wait after a failure; doubles up to `retry_delay_sec` of the pusher, with full jitter.
         error_retry_s: Wait between two tries in state ERROR.
@@ -46,9 +54,16 @@ class SyncSettings:
     held_chunks: int = 6
     held_bytes: int = 12 << 20
     chunk_rows: int = 2000
+    reader_patience_s: float = 2.0
+    reader_patience_most_s: float = 320.0
     touched_keys: int = 200_000
     chunk_rereads: int = 50
     watermark_timeout_s: float = 30.0
+    owed_rows: int = 20_000
+    owed_bytes: int = 8 << 20
+    owed_at_once: int = 500
+    owed_linger_s: float = 0.02
+    owed_pause_s: float = 10.0
     checkpoint_interval_s: float = 0.5
     backoff_first_s: float = 0.2
     error_retry_s: float = 30.0

@@ -8,12 +8,21 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fustor_agent.sync.engine import SyncEngine
+from fustor_agent.sync.failures import Fault
+from fustor_agent.sync.rates import Rates, rates
 from fustor_core.errors import FustorError
+from fustor_core.sync_health import Health, health_of
 
 if TYPE_CHECKING:
     from fustor_agent.sync.runtime import SyncRuntime
 
 _NAMES = ("STOPPED", "STARTING", "MESSAGE_SYNC", "SNAPSHOT_SYNC", "RUNNING_CONF_OUTDATE", "STOPPING", "ERROR")
+
+
+_WHOLE_ROWS = (
+    "let the source tell whole rows (MariaDB, MySQL: `binlog_row_image=FULL`; PostgreSQL: `ALTER TABLE ... REPLICA IDENTITY FULL`), "
+    "leave the large columns out with `drop`, or filter by the key"
+)
 
 
 def describe(runtime: SyncRuntime) -> dict[str, Any]:
@@ -24,7 +33,7 @@ def describe(runtime: SyncRuntime) -> dict[str, Any]:
     reason, hint, is_error = _why(runtime)
     states = _states(runtime, is_error)
     counters = runtime.counters
-    rows_per_s, events_per_s = _rates(runtime)
+    speed = rates(runtime.rates, runtime.sample())
     waiting = runtime.subscription.waiting() if runtime.subscription is not None else (0, 0)
     memory = engine.memory if engine is not None else None
     is_read = engine is not None and engine.stream_open and _source_error(runtime) is None
@@ -38,22 +47,82 @@ def describe(runtime: SyncRuntime) -> dict[str, Any]:
         "since": runtime.since,
         "reason": reason,
         "hint": hint,
+        "health": health_of(states, is_troubled=_is_troubled(runtime)),
+        "next_try_s": _next_try_s(runtime),
         "tables": _tables(runtime, engine),
-        "snapshot": _snapshot(runtime, engine),
+        "snapshot": _snapshot(runtime, engine, speed),
         "pushed_rows": counters.pushed_rows,
         "pushed_events": counters.pushed_events,
-        "rows_per_s": rows_per_s,
-        "events_per_s": events_per_s,
+        "read_rows": counters.read_rows,
+        "sent_rows": counters.sent_rows,
+        "sent_bytes": counters.sent_bytes,
+        "read_rows_per_s": speed.read_rows,
+        "rows_per_s": speed.pushed_rows,
+        "events_per_s": speed.pushed_events,
         "queue_events": waiting[0] + (engine.queue_events if engine is not None else 0),
-        "queue_bytes": waiting[1] + (engine.queue_bytes if engine is not None else 0),
-        "checkpoint": memory.checkpoint if memory is not None else None,
+        "queue_bytes": waiting[1] + (engine.live.queue_bytes if engine is not None else 0),
+        "queue_fill": runtime.subscription.fill() if runtime.subscription is not None else None,
+        **_positions(runtime, engine),
         "epoch": memory.epoch if memory is not None else None,
-        "lag_s": 0.0 if idle else runtime.lag_s if is_read else None,
+        "lag_s": 0.0 if idle else _lag_s(runtime, engine) if is_read else None,
         "dead_letters": runtime.dead_letters.count(runtime.sync_id),
         "retries": counters.retries,
         "session_id": runtime.session_id,
-        "source_status": runtime.subscription.driver.status() if runtime.subscription is not None else {},
+        "source_status": _source_status(runtime),
     }
+
+
+def _positions(runtime: SyncRuntime, engine: SyncEngine | None) -> dict[str, Any]:
+    told: dict[str, Any] = dict.fromkeys(("checkpoint", "position", "source_index", "lag_index", "lag_bytes"))
+    if engine is None:
+        return told
+    checkpoint = told["checkpoint"] = engine.memory.checkpoint
+    if runtime.subscription is None:
+        return told
+    driver, seen = runtime.subscription.driver, runtime.subscription.reader.passed
+    if checkpoint >= 0:
+        told["position"] = driver.position_text(checkpoint)
+    if seen >= 0:
+        told["source_index"] = seen
+    if seen >= 0 and checkpoint >= 0:
+        told["lag_index"] = max(0, seen - checkpoint)
+        told["lag_bytes"] = driver.bytes_between(checkpoint, seen) if seen > checkpoint else 0
+    return told
+
+
+def _lag_s(runtime: SyncRuntime, engine: SyncEngine | None) -> float | None:
+    """
+    Return how old the oldest change is that has not arrived: it grows while a consumer stands still.
+    """
+    oldest = engine.live.oldest_ts if engine is not None else None
+    return runtime.lag_s if oldest is None else max(runtime.lag_s or 0.0, time.time() - oldest)
+
+
+def _source_status(runtime: SyncRuntime) -> dict[str, Any]:
+    """
+    Return what the driver says, with the tables that this consumer can't have (invariant 9).
+    """
+    if runtime.subscription is None:
+        return {}
+    status = dict(runtime.subscription.driver.status())
+    if runtime.held_back:
+        status["problems"] = [*status.get("problems", []), *_held_back(runtime)]
+    keyless: list[dict[str, str]] = status.pop("keyless", [])
+    if runtime.pusher.ordering == "arrival" and keyless:
+        what = "nothing identifies its rows, and the consumer tells rows apart by their key alone: they are left out"
+        status["problems"] = [*status.get("problems", []), *({**one, "what": what} for one in keyless)]
+    return status
+
+
+def _held_back(runtime: SyncRuntime) -> list[dict[str, str]]:
+    return [
+        {
+            "where": table,
+            "what": f"the stream brings {why}: they are read from the source once more",
+            "hint": _WHOLE_ROWS,
+        }
+        for table, why in sorted(runtime.held_back.items())
+    ]
 
 
 def _source_error(runtime: SyncRuntime) -> BaseException | None:
@@ -61,6 +130,28 @@ def _source_error(runtime: SyncRuntime) -> BaseException | None:
     Return what keeps the stream of the source from being read; None when it is read.
     """
     return None if runtime.subscription is None else runtime.subscription.reader.error
+
+
+def health(runtime: SyncRuntime) -> Health:
+    """
+    Return the health of a sync alone, as `describe` has it.
+    """
+    return health_of(_states(runtime, _why(runtime)[2]), is_troubled=_is_troubled(runtime))
+
+
+def _is_troubled(runtime: SyncRuntime) -> bool:
+    """
+    Tell whether something went wrong that is being tried again.
+    """
+    return runtime.running and not runtime.stopping and (_fault(runtime) or _source_error(runtime)) is not None
+
+
+def _next_try_s(runtime: SyncRuntime) -> float | None:
+    if not _is_troubled(runtime):
+        return None
+    engine = runtime.engine
+    wait = runtime.next_try_s if engine is None else engine.failures.hold_s
+    return round(wait, 1) if wait > 0 else None
 
 
 def _states(runtime: SyncRuntime, is_error: bool) -> list[str]:
@@ -83,12 +174,17 @@ def _states(runtime: SyncRuntime, is_error: bool) -> list[str]:
     return [name for name in _NAMES if name in states]
 
 
+def _fault(runtime: SyncRuntime) -> Fault | None:
+    engine = runtime.engine
+    return engine.failures.fault if engine is not None and engine.failures.fault is not None else runtime.fault
+
+
 def _why(runtime: SyncRuntime) -> tuple[str, str, bool]:
     """
     Return the reason that nothing moves (or what goes on), the remedy, and whether it is an error.
     """
     engine = runtime.engine
-    fault = engine.fault if engine is not None and engine.fault is not None else runtime.fault
+    fault = _fault(runtime)
     if fault is not None:
         return fault.reason, fault.hint, fault.is_error
     if not runtime.running:
@@ -98,7 +194,12 @@ def _why(runtime: SyncRuntime) -> tuple[str, str, bool]:
     error = _source_error(runtime)
     if error is not None:
         hint = error.hint if isinstance(error, FustorError) else "this is a fault of the driver: see the log"
-        return f"source: {error}", hint, not isinstance(error, FustorError) or getattr(error, "wait_s", 0) == 0
+        said = error.message if isinstance(error, FustorError) else str(error)
+        return f"source: {said}", hint, not isinstance(error, FustorError) or getattr(error, "wait_s", 0) == 0
+    for table, wrong in runtime.table_faults.items():  # a push that goes well says nothing of what can't be read
+        others = len(runtime.table_faults) - 1
+        said = f"{wrong['reason']}, and {others} more" if others else wrong["reason"]
+        return f"table {table!r} can't be read: {said}", wrong["hint"], True
     if engine is None:
         return "opening a session with the consumer", "", False
     if not engine.stream_open:
@@ -107,11 +208,11 @@ def _why(runtime: SyncRuntime) -> tuple[str, str, bool]:
         return "opening a session with the consumer", "", False
     if engine.run is not None:
         return _why_snapshot(runtime, engine), "", False
-    if engine.queue_events or engine.in_transit:
+    if engine.queue_events or engine.traffic.in_transit:
         return "sending live changes", "", False
     if engine.memory.gap:
         return "changes are missing; the consumer was told and has not answered", "", False
-    return "live; the source is idle and the consumer asks for nothing", "", False
+    return "live; every change was sent, and the consumer asks for nothing", "", False
 
 
 def _why_snapshot(runtime: SyncRuntime, engine: SyncEngine) -> str:
@@ -130,38 +231,37 @@ def _why_snapshot(runtime: SyncRuntime, engine: SyncEngine) -> str:
 
 def _tables(runtime: SyncRuntime, engine: SyncEngine | None) -> list[dict[str, Any]]:
     paused = engine is not None and engine.run is not None and engine.run.progress.paused
-    return [
-        {"table": name, "state": "paused" if paused and state != "live" else state}
-        for name, state in sorted(runtime.tables.items())
-    ]
+    shown: list[dict[str, Any]] = []
+    for name in sorted({*runtime.tables, *runtime.table_faults}):
+        fault = runtime.table_faults.get(name)
+        if fault is not None:
+            next_try_s = None if engine is None or paused else round(engine.snapshot_lane.read_wait_s, 1)
+            why = {"reason": fault["reason"], "hint": fault["hint"], "next_try_s": next_try_s}
+            shown.append({"table": name, "state": "errored", **why})
+        else:
+            state = runtime.tables[name]
+            how_far = dict(zip(("rows", "rows_expected"), runtime.expected.of_table(name), strict=True))
+            how_far = {what: number for what, number in how_far.items() if number is not None}
+            shown.append({"table": name, "state": "paused" if paused and state != "live" else state, **how_far})
+    return shown
 
 
-def _snapshot(runtime: SyncRuntime, engine: SyncEngine | None) -> dict[str, Any] | None:
+def _snapshot(runtime: SyncRuntime, engine: SyncEngine | None, speed: Rates) -> dict[str, Any] | None:
     run = engine.run if engine is not None else None
     if run is None:
         return None
-    rows = run.progress.rows
-    elapsed = time.time() - (runtime.snapshot_started_at or time.time())
+    rows, expected = run.progress.rows, runtime.expected.rows
+    is_moving = expected is not None and speed.snapshot_rows > 0 and not run.progress.paused
     return {
         "id": run.progress.snapshot_id,
         "state": "paused" if run.progress.paused else "ending" if run.end_sent else "copying",
         "rows": rows,
         "chunks": run.chunk_count,
         "started_at": runtime.snapshot_started_at,
-        "rate": rows / elapsed if elapsed > 0 else 0.0,
+        "rate": speed.snapshot_rows,
+        # There may be more than the source has said: what was read is the least.
+        "rows_expected": None if expected is None else max(expected, rows),
+        "eta_s": max(0, expected - rows) / speed.snapshot_rows if expected is not None and is_moving else None,
         "tables": run.progress.tables,
         "where": run.progress.where,
     }
-
-
-def _rates(runtime: SyncRuntime) -> tuple[float, float]:
-    rates = list(runtime.rates)
-    if len(rates) < 2:
-        return 0.0, 0.0
-    now = rates[-1][0]
-    first = next((one for one in rates if now - one[0] <= 10.0), rates[0])
-    seconds = now - first[0]
-    if seconds <= 0:
-        return 0.0, 0.0
-    counters = runtime.counters
-    return (counters.pushed_rows - first[1]) / seconds, (counters.pushed_events - first[2]) / seconds
