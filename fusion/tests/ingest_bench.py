@@ -5,7 +5,8 @@ Fixtures of Fusion's tests: a fake Registry, an app in this process, and a helpe
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,26 @@ class Fusion:
     async def rows(
         self, table: str = "users", task: str = "t", schema: str = "db", **params: Any
     ) -> list[dict[str, Any]]:
-        answer = await self.http.get(f"/views/tables/{task}/{schema}/{table}/rows", params={"limit": 1000, **params})
-        assert answer.status_code == 200, answer.text
-        return answer.json()["rows"]  # type: ignore[no-any-return]
+        rows: list[dict[str, Any]] = []
+        asked = {"limit": 1000, **params}
+        while True:
+            answer = await self.http.get(f"/views/tables/{task}/{schema}/{table}/rows", params=asked)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            rows += page["rows"]
+            if page["next"] is None or "limit" in params:
+                return rows
+            asked["cursor"] = page["next"]
 
 
 @asynccontextmanager
-async def running(settings: FusionSettings, registry: FakeRegistry, key: str = "key-1") -> AsyncIterator[Fusion]:
-    app = create_app(settings, ask=registry.ask)
+async def running(
+    settings: FusionSettings,
+    registry: FakeRegistry,
+    key: str = "key-1",
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Fusion]:
+    app = create_app(settings, ask=registry.ask, clock=clock)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://fusion", headers={"X-API-Key": key}) as http:

@@ -1,13 +1,14 @@
 """
 Builds the Fusion service.
 
-`app.state` has `settings`, `datastores`, `keys` and `fusion_metrics` beside what `fustor_common.app` puts there.
+`app.state` has `settings`, `datastores`, `keys`, `scan_threads` and `fusion_metrics` beside what `fustor_common.app` puts there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,25 +19,33 @@ from fastapi import FastAPI
 from fustor_common.app import create_service_app
 from fustor_common.interpreter import responsive
 from fustor_common.logging import get_logger
+from fustor_common.openapi import correct_document, error_answers
 from fustor_core.errors import ConfigError, NotFoundError
-from fustor_fusion.api import events, live, sessions, syncs, tables
+from fustor_fusion.api import datastores as own_datastore
+from fustor_fusion.api import events, flow, live, sessions, syncs, tables
 from fustor_fusion.api.access import ReadStore
+from fustor_fusion.console import fusion_console
 from fustor_fusion.datastore import Datastores
 from fustor_fusion.keys import Ask, KeyCache, RegistryClient
 from fustor_fusion.metrics import FusionMetrics
+from fustor_fusion.scan_threads import ScanThreads
 from fustor_fusion.settings import FusionSettings
 from fustor_fusion.views.base import View
+from fustor_web_ui.console import add_console
 
 log = get_logger(__name__)
 
 
-def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None) -> FastAPI:
+def create_app(
+    settings: FusionSettings | None = None, *, ask: Ask | None = None, clock: Callable[[], float] = time.monotonic
+) -> FastAPI:
     """
     Build the app.
 
     Args:
         settings: Its settings; read from the environment by default.
         ask: Asks the Registry about a key; for tests.
+        clock: Monotonic seconds, for sessions and retention; for tests.
     """
     settings = settings or FusionSettings.load()
 
@@ -45,6 +54,7 @@ def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None
         registry = RegistryClient(settings.registry_url, settings.registry_timeout_s)
         keys = KeyCache(ask or registry.ask, settings.config_dir / "fusion" / "keys.db", settings.key_max_age_s)
         app.state.keys = keys
+        app.state.scan_threads = ScanThreads()
         try:
             try:
                 await asyncio.to_thread(keys.load)
@@ -58,15 +68,17 @@ def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None
             with responsive():
                 yield
         finally:
+            await console.close()
             for datastore in datastores.opened():
                 datastore.live.close()
             await keys.close()
             await registry.close()
+            await asyncio.to_thread(app.state.scan_threads.close)
             await asyncio.to_thread(datastores.close)
 
     app = create_service_app(settings, title="Fustor Fusion", version=version("fustor-fusion"), lifespan=lifespan)
     metrics = FusionMetrics(app.state.metrics)
-    datastores = Datastores(settings, metrics)
+    datastores = Datastores(settings, metrics, clock=clock)
     app.state.fusion_metrics = metrics
     app.state.datastores = datastores
     metrics.queue_bytes.set_function(lambda: sum(d.applier.queued_bytes for d in datastores.opened()))
@@ -74,9 +86,14 @@ def create_app(settings: FusionSettings | None = None, *, ask: Ask | None = None
     metrics.sessions.set_function(lambda: sum(len(d.sessions.live()) for d in datastores.opened()))
     app.state.health.add("store", lambda: _problems(datastores))
     app.state.health.add("views", lambda: _view_problems(datastores))
-    for router in (sessions.router, events.router, syncs.router, live.router, tables.router):
-        app.include_router(router)
+    # The first is found first, and pushes are most of what comes.
+    for module in (events, sessions, syncs, own_datastore, flow, live, tables):
+        app.include_router(module.router)
     _add_view_routes(app, datastores)
+    correct_document(app)
+    console = fusion_console(app, settings)
+    if settings.console:
+        add_console(app, console, at_root=True)
     return app
 
 
@@ -108,7 +125,9 @@ def _add_view_routes(app: FastAPI, datastores: Datastores) -> None:
             log.error("the routes of a view can't be used", view=plugin.name, exc_info=exc)
             continue
         if router is not None:
-            app.include_router(router, prefix="/views", tags=["views"])
+            app.include_router(
+                router, prefix="/views", tags=["views"], responses=error_answers(400, 401, 403, 404, 503)
+            )
 
 
 def _resolver(name: str) -> Callable[..., Any]:

@@ -34,6 +34,8 @@ TURN_S: Final = 0.005  # how long their turn is
 GIVE_WAY_S: Final = 0.005  # how long a slice waits for live pushes that are read or answered
 LIVE_BODY_BYTES: Final = 64 * 1024  # a body up to this size may be a live push that somebody waits for
 LIVE_RECENT_S: Final = 1.0
+CHORES_S: Final = 0.1  # how often chores get a turn while there is work but no live push waits
+CHORES_MOST_S: Final = 1.0  # and how often in any case
 LIVE_SLICE_ROWS: Final = 100  # of a slice while there are live pushes: about a millisecond
 
 
@@ -143,7 +145,9 @@ class Applier:
         queue_bytes: Most bytes of work that may wait. One piece of work always fits when nothing else waits.
         group_rows: Most rows of snapshots in one transaction.
         reset: Called after a transaction was rolled back: read memory anew.
-        idle: Called now and then when there is nothing to do; returns whether it wrote something (then it is called again soon).
+        chores: Called now and then, also while there is work: must be short. Returns how many rows it changed (0: nothing is left to do).
+        idle: Called after chores, and again and again when there is nothing to do, for as long as it says that it wrote something;
+            must be short too.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class Applier:
         queue_bytes: int,
         group_rows: int,
         reset: Callable[[sqlite3.Connection], None],
+        chores: Callable[[sqlite3.Connection], int],
         idle: Callable[[sqlite3.Connection], bool],
     ) -> None:
         self._store = store
@@ -161,7 +166,9 @@ class Applier:
         self._queue_bytes = queue_bytes
         self._group_rows = group_rows
         self._reset = reset
+        self._chores = chores
         self._idle = idle
+        self._chores_at = time.monotonic()
         self._live: deque[_Job] = deque()
         self._slow: deque[_Job] = deque()
         self._wake = threading.Condition()
@@ -295,29 +302,54 @@ class Applier:
     def _run(self) -> None:
         while True:
             with self._wake:
-                if not self._live and not self._slow:
-                    if self._closing:
-                        return
-                    self._wake.wait(IDLE_S)
+                # Others are notified by the same condition: only a whole pause without work is idleness.
+                self._wake.wait_for(lambda: self._live or self._slow or self._closing, IDLE_S)
                 has_work = bool(self._live or self._slow)
+                if self._closing and not has_work:
+                    return
             if has_work:
                 self._transaction()
-            elif not self._closing:
+                if self._are_chores_due():
+                    self._do_chores()
+                    # A stream that never pauses must not keep its tombstones for ever.
+                    self._housekeep(self._idle)
+            else:
                 self._idle_steps()
 
     def _idle_steps(self) -> None:
-        conn = self._store.writer
         again = True
         while again and not (self._live or self._slow or self._closing):
-            try:
-                conn.execute("BEGIN IMMEDIATE")
-                again = self._idle(conn)
-                conn.execute("COMMIT")
-            except Exception as exc:  # noqa: BLE001 - housekeeping must not end the thread
-                self._abandon(conn, exc)
+            rows = self._do_chores()
+            more = None if rows is None else self._housekeep(self._idle)
+            if more is None:
                 return
-            self.failure = None
+            again = bool(rows or more)
         self._store.note_commit(0, idle=True)
+
+    def _are_chores_due(self) -> bool:
+        late = time.monotonic() - self._chores_at
+        return not self._closing and (late > CHORES_MOST_S or (late > CHORES_S and not self._live))
+
+    def _do_chores(self) -> int | None:
+        rows = self._housekeep(self._chores)
+        self._chores_at = time.monotonic()
+        self._store.note_commit(rows or 0)
+        return rows
+
+    def _housekeep(self, work: Callable[[sqlite3.Connection], int]) -> int | None:
+        """
+        Do something that nobody waits for, in a transaction of its own; return what it returns, None when it failed.
+        """
+        conn = self._store.writer
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            done = work(conn)
+            conn.execute("COMMIT")
+        except Exception as exc:  # noqa: BLE001 - housekeeping must not end the thread
+            self._abandon(conn, exc)
+            return None
+        self.failure = None
+        return done
 
     def _transaction(self) -> None:
         conn = self._store.writer

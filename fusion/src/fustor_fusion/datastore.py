@@ -9,6 +9,7 @@ import re
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,13 @@ from fustor_core.errors import InvalidRequest
 from fustor_core.models.envelope import Envelope, PushAnswer, WireEvent
 from fustor_core.plugins import VIEWS, Catalog
 from fustor_fusion.applier import Applier, Command
+from fustor_fusion.flow import Flow
+from fustor_fusion.keys import Policy
 from fustor_fusion.live import LiveHub
 from fustor_fusion.metrics import FusionMetrics
 from fustor_fusion.pushes import Push
+from fustor_fusion.quota import Quota, Usage
+from fustor_fusion.retention import Retention
 from fustor_fusion.sessions import Session, Sessions
 from fustor_fusion.settings import FusionSettings
 from fustor_fusion.snapshots import SyncBook, SyncState
@@ -46,6 +51,7 @@ class Datastore:
         settings: Settings of the service.
         catalog: The installed views.
         metrics: Metrics of the service.
+        clock: Monotonic seconds.
 
     Raises:
         ConfigError: The store's schema can't be brought up to date.
@@ -59,27 +65,44 @@ class Datastore:
         settings: FusionSettings,
         catalog: Catalog[View],
         metrics: FusionMetrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.datastore_id = datastore_id
         self.metrics = metrics
         self._settings = settings
         self.store = SqliteStore(datastore_id, folder / f"{datastore_id}.db")
         self.syncs = SyncBook()
-        self.sessions = Sessions(settings.session_timeout_s)
+        self.sessions = Sessions(settings.session_timeout_s, clock)
+        self.quota = Quota(self._measure)
+        self._policy = Policy()
+        self._kept_policy: Policy | None = self._policy
         self.live = LiveHub(settings.live_queue)
+        self.flow = Flow(clock)
         self.view_errors: dict[str, str] = {p.name: p.error for p in catalog.list() if p.error is not None}
         self.views = self._create_views(catalog)
         self._by_table: dict[tuple[str, str], View] = {}
         self._garbage = GarbageCollector(settings.tombstone_min_age_s)
         self._next_housekeeping = time.monotonic() + HOUSEKEEPING_S
+        self.retention = Retention(
+            datastore_id,
+            self.syncs,
+            self.sessions,
+            self.views,
+            slice_rows=lambda: self.applier.slice_rows(settings.snapshot_slice_rows),
+            removed=metrics.removed.inc,
+            clock=clock,
+        )
         self._load(self.store.writer)
+        self.flow.load(self.store.writer)
         self._note_views(self.store.writer)
+        self._load_policy(self.store.writer)
         self.applier = Applier(
             self.store,
             metrics,
             queue_bytes=settings.queue_bytes,
             group_rows=settings.group_rows,
             reset=self._reset,
+            chores=self._chores,
             idle=self._idle,
         )
         self.applier.start()
@@ -125,15 +148,60 @@ class Datastore:
     def _reset(self, conn: sqlite3.Connection) -> None:
         for view in self.views:
             view.rolled_back()
+        self.retention.rolled_back()
+        self.flow.rolled_back()
         self._load(conn)
+        self._kept_policy = None
 
-    def _idle(self, conn: sqlite3.Connection) -> bool:
+    def _chores(self, conn: sqlite3.Connection) -> int:
         now = time.monotonic()
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + HOUSEKEEPING_S
             self.sessions.save_seen(conn)
             self.sessions.forget_ended(conn)
+            self.flow.save(conn)
+            for sync in self.syncs.all():
+                if sync.removed_at is not None:
+                    self.flow.forget(conn, sync.task_id)
+        self._keep_policy(conn)
+        # What a view holds that can't be used now can't be let go of: it would be there again one day.
+        return 0 if self.view_errors else self.retention.step(conn)
+
+    def _idle(self, conn: sqlite3.Connection) -> bool:
         return self._garbage.step(conn, self.views, self.syncs)
+
+    def follow(self, policy: Policy) -> None:
+        """
+        Go by a policy from now on. Sessions that are open stay open.
+        """
+        if policy == self._policy:
+            return
+        self._policy = policy
+        self.sessions.timeout_s = policy.session_timeout_s or self._settings.session_timeout_s
+        self.sessions.one_at_a_time = not policy.allow_concurrent_sessions
+        self.quota.limit(policy.max_rows, policy.max_bytes)
+        self.retention.keep_days = policy.retention_days
+
+    def _load_policy(self, conn: sqlite3.Connection) -> None:
+        """
+        Go by what the Registry said last. It is kept here too: a datastore that nobody feeds is not asked for either, so that no key
+        would bring its policy.
+        """
+        row = conn.execute("SELECT value FROM meta WHERE name = 'policy'").fetchone()
+        if row is not None:
+            self._kept_policy = msgspec.json.decode(row[0], type=Policy)
+            self.follow(self._kept_policy)
+
+    def _keep_policy(self, conn: sqlite3.Connection) -> None:
+        policy = self._policy
+        if policy != self._kept_policy:
+            text = msgspec.json.encode(policy).decode()
+            conn.execute("INSERT OR REPLACE INTO meta(name, value) VALUES ('policy', ?)", (text,))
+            self._kept_policy = policy
+
+    def _measure(self, count_rows: bool) -> Usage:
+        rows = sum(table["rows"] for table in self.list_tables()) if count_rows else None
+        return Usage(rows, self.store.used_bytes())
 
     def view_of(self, event: WireEvent) -> View:
         """
@@ -190,8 +258,7 @@ class Datastore:
         def run(conn: sqlite3.Connection) -> tuple[Session, SyncState]:
             session = self.sessions.open(conn, task_id, agent_id, client)
             state = self.syncs.get(task_id)
-            state.agent_id = agent_id
-            state.asked_checkpoint = state.checkpoint
+            state.fed(agent_id)
             self.syncs.save(conn, state)
             return session, state
 
@@ -232,17 +299,15 @@ class Datastore:
         rows: dict[str, int] = {}
         for table in self.list_tables():
             rows[table["task_id"]] = rows.get(table["task_id"], 0) + table["rows"]
-        syncs = []
-        for state in self.syncs.all():
-            session = self.sessions.of(state.task_id)
-            syncs.append(
-                {
-                    **state.to_dict(),
-                    "connected": session is not None and self.sessions.is_fresh(session),
-                    "rows": rows.get(state.task_id, 0),
-                }
-            )
-        return syncs
+        return [
+            {
+                **state.to_dict(),
+                "connected": self.sessions.is_fed(state.task_id),
+                "rows": rows.get(state.task_id, 0),
+                "kept_until": self.retention.kept_until(state),
+            }
+            for state in self.syncs.all()
+        ]
 
     def problem(self) -> str | None:
         """
@@ -259,9 +324,19 @@ class Datastore:
         Store what is queued and close everything. Blocks.
         """
         self.applier.close()
+        self._save_flow()
         for view in self.views:
             view.close()
         self.store.close()
+
+    def _save_flow(self) -> None:
+        conn = self.store.writer
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            self.flow.save(conn)
+            conn.execute("COMMIT")
+        except sqlite3.Error as exc:
+            log.warning("when tables last changed could not be written", datastore=self.datastore_id, error=str(exc))
 
 
 class Datastores:
@@ -272,13 +347,21 @@ class Datastores:
         settings: Settings of the service.
         metrics: Metrics of the service.
         catalog: The views to use instead of the installed ones, for tests.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, settings: FusionSettings, metrics: FusionMetrics, catalog: Catalog[View] | None = None) -> None:
+    def __init__(
+        self,
+        settings: FusionSettings,
+        metrics: FusionMetrics,
+        catalog: Catalog[View] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder = settings.config_dir / "fusion"
         self.catalog: Catalog[View] = Catalog(VIEWS, View) if catalog is None else catalog
         self._settings = settings
         self._metrics = metrics
+        self._clock = clock
         self._open: dict[str, Datastore] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -325,7 +408,7 @@ class Datastores:
                 raise RuntimeError("the datastores are closed")
             found = self._open.get(datastore_id)
             if found is None:
-                found = Datastore(datastore_id, self.folder, self._settings, self.catalog, self._metrics)
+                found = Datastore(datastore_id, self.folder, self._settings, self.catalog, self._metrics, self._clock)
                 self._open[datastore_id] = found
             return found
 

@@ -206,7 +206,7 @@ def read_envelope(body: bytes | bytearray, kind: str) -> Envelope:
     Decode a body and check that everything in it fits together.
 
     Rows as objects become rows aligned with `fields`; events of a table without a key that are about the same change
-    become one, since such rows are counted.
+    become one when their rows have no ordinals, since such rows are counted.
 
     Raises:
         InvalidRequest: It can't be read or does not make sense; says which event and row.
@@ -235,6 +235,10 @@ def _check_event(position: int, event: WireEvent) -> list[WireEvent]:
     if not -1 <= event.index <= MAX_INDEX:
         raise _bad(position, event, f"`index` is {event.index}, outside of -1 .. 2^63-1")
     rows = event.rows
+    if event.ordinal is not None and not (
+        0 <= event.ordinal <= MAX_INDEX - len(rows) and event.key is None and event.table
+    ):
+        raise _bad(position, event, "`ordinal` is for rows of a table without a key, from 0")
     if not rows:
         return [event]
     if not event.table:
@@ -281,7 +285,8 @@ def _align(position: int, event: WireEvent) -> list[WireEvent]:
             parts[-1].rows.append(values)
         else:
             fields = names
-            parts.append(msgspec.structs.replace(event, fields=names, rows=[values]))
+            ordinal = None if event.ordinal is None else event.ordinal + number
+            parts.append(msgspec.structs.replace(event, fields=names, rows=[values], ordinal=ordinal))
     return parts
 
 
@@ -294,6 +299,8 @@ def _merge_keyless(events: list[WireEvent]) -> list[WireEvent]:
             and event.rows
             and last.rows
             and event.key is None
+            and event.ordinal is None
+            and last.ordinal is None
             and last.key is None
             and (event.event_schema, event.table, event.event_type, event.index, event.fields)
             == (last.event_schema, last.table, last.event_type, last.index, last.fields)

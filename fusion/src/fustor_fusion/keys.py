@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,18 @@ class RegistryAway(FustorError):
     code = "registry.away"
 
 
+class Policy(msgspec.Struct, frozen=True):
+    """
+    How a datastore is to be used, as the Registry says. None: no limit, or the setting of this service.
+    """
+
+    allow_concurrent_sessions: bool = True
+    session_timeout_s: float | None = None
+    max_rows: int | None = None
+    max_bytes: int | None = None
+    retention_days: int | None = None
+
+
 class Grant(msgspec.Struct, frozen=True):
     """
     What the Registry says of a key.
@@ -54,9 +67,25 @@ class Grant(msgspec.Struct, frozen=True):
     datastore_name: str | None = None
     scopes: list[str] = []
     ttl_s: float | None = None
+    expires_at: datetime | None = None
+    policy: Policy | None = None
+
+    @property
+    def has_expired(self) -> bool:
+        """
+        Whether the key has ended meanwhile, by the clock of this machine.
+        """
+        return self.expires_at is not None and datetime.now(UTC) >= self.expires_at
+
+    def allows(self, scope: str) -> bool:
+        """
+        Tell whether the key has a scope; `admin` has all.
+        """
+        return scope in self.scopes or "admin" in self.scopes
 
 
 Ask = Callable[[str], Awaitable[Grant]]
+_DEFAULT_POLICY: Final = Policy()
 _decoder = msgspec.json.Decoder(Grant)
 
 
@@ -128,6 +157,7 @@ class KeyCache:
         self._path = path
         self._max_age_s = max_age_s
         self._clock = clock
+        self._policies: dict[str, Policy] = {}
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,6 +176,7 @@ class KeyCache:
             conn.commit()
             for digest, grant, good_at in conn.execute("SELECT hash, grant_json, good_at FROM key ORDER BY good_at"):
                 self._known[digest] = _Known(_decoder.decode(grant), -1e9, good_at, saved_at=good_at)
+                self._note_policy(self._known[digest].grant)
         self._path.chmod(0o600)
 
     async def verify(self, key: str) -> Grant:
@@ -153,7 +184,7 @@ class KeyCache:
         Return what a key may do.
 
         Raises:
-            Unauthorized: The Registry does not know it, or it was revoked.
+            Unauthorized: The Registry does not know it, or it was revoked or has expired.
             OverloadedError: The Registry can't be reached and the key is not known here.
         """
         digest = hashlib.sha256(key.encode()).digest()
@@ -182,13 +213,27 @@ class KeyCache:
             ) from exc
         return self._checked(self._known[digest].grant)
 
+    def policy_of(self, datastore_id: str) -> Policy:
+        """
+        Return what the Registry said last of a datastore, with whichever key.
+        """
+        return self._policies.get(datastore_id, _DEFAULT_POLICY)
+
+    def _note_policy(self, grant: Grant) -> None:
+        if grant.policy is not None:
+            self._policies[str(grant.datastore_id)] = grant.policy
+
     def _outlives(self, known: _Known) -> bool:
         return known.grant.valid and time.time() - known.good_at < self._max_age_s
 
     @staticmethod
     def _checked(grant: Grant) -> Grant:
         if not grant.valid or grant.datastore_id is None:
-            raise Unauthorized("the API key is not valid: the Registry does not know it, or it was revoked", hint=_HINT)
+            raise Unauthorized(
+                "the API key is not valid: the Registry does not know it, or it was revoked or has expired", hint=_HINT
+            )
+        if grant.has_expired:
+            raise Unauthorized("the API key has expired", hint=_HINT, context={"key_id": grant.key_id})
         return grant
 
     def _start(self, digest: bytes, key: str) -> asyncio.Task[None]:
@@ -220,6 +265,7 @@ class KeyCache:
         finally:
             self._asking.pop(digest, None)
         self.registry_error = None
+        self._note_policy(grant)
         before = self._known.pop(digest, None)
         known = _Known(grant, asked_at, time.time(), saved_at=before.saved_at if before else 0.0)
         self._known[digest] = known

@@ -25,22 +25,34 @@ class LiveReader:
         limit: Most changes that wait.
         table: Only this table.
         path: Only rows whose `path` is this or below it.
+        task_id: Only what this sync brings.
+        schema: Only tables of this schema.
     """
 
-    def __init__(self, limit: int, table: str | None, path: str | None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        table: str | None = None,
+        path: str | None = None,
+        *,
+        task_id: str | None = None,
+        schema: str | None = None,
+    ) -> None:
         self._limit = limit
-        self._table = table
+        wanted = {"table": table, "task_id": task_id, "schema": schema}
+        self._wanted = {name: value for name, value in wanted.items() if value is not None}
         self._path = None if path is None else path.strip("/")
         self._queue: deque[dict[str, Any]] = deque()
         self._lost = 0
         self._wake = asyncio.Event()
         self._closed = False
+        self._refusal: dict[str, Any] | None = None
 
     def wants(self, change: dict[str, Any]) -> bool:
         """
         Tell whether a change passes the filters.
         """
-        if self._table is not None and change.get("table") != self._table:
+        if any(change.get(name) != value for name, value in self._wanted.items()):
             return False
         if not self._path:
             return True
@@ -67,6 +79,13 @@ class LiveReader:
         self._closed = True
         self._wake.set()
 
+    def refuse(self, error: dict[str, Any]) -> None:
+        """
+        End the reader's stream, and tell it why. Event loop only.
+        """
+        self._refusal = error
+        self.close()
+
     async def frames(self, keepalive_s: float) -> AsyncIterator[bytes]:
         """
         Yield server-sent events until closed; a comment when nothing happened for `keepalive_s`.
@@ -80,12 +99,16 @@ class LiveReader:
                 yield b": alive\n\n"
                 continue
             self._wake.clear()
+            if self._refusal is not None:
+                break
             if self._lost:
                 lost, self._lost = self._lost, 0
                 yield b'event: lost\ndata: {"count":%d}\n\n' % lost
             batch, self._queue = self._queue, deque()
             if batch:
                 yield b"".join(b"event: change\ndata: " + _encoder.encode(c) + b"\n\n" for c in batch)
+        if self._refusal is not None:
+            yield b"event: refused\ndata: " + _encoder.encode(self._refusal) + b"\n\n"
 
 
 def path_of(change: dict[str, Any]) -> str | None:
@@ -123,11 +146,18 @@ class LiveHub:
     def __len__(self) -> int:
         return len(self._readers)
 
-    def join(self, table: str | None = None, path: str | None = None) -> LiveReader:
+    def join(
+        self,
+        table: str | None = None,
+        path: str | None = None,
+        *,
+        task_id: str | None = None,
+        schema: str | None = None,
+    ) -> LiveReader:
         """
         Add a reader. Event loop only.
         """
-        reader = LiveReader(self._limit, table, path)
+        reader = LiveReader(self._limit, table, path, task_id=task_id, schema=schema)
         self._loop = asyncio.get_running_loop()
         if self._closed:
             reader.close()

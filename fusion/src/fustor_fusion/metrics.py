@@ -20,6 +20,9 @@ class FusionMetrics:
         self.applied = Counter("fustor_fusion_rows_applied", "Rows that changed something.", registry=registry)
         self.stale = Counter("fustor_fusion_rows_stale", "Rows that were older than what is stored.", registry=registry)
         self.swept = Counter("fustor_fusion_rows_swept", "Rows removed at the end of snapshots.", registry=registry)
+        self.removed = Counter(
+            "fustor_fusion_syncs_removed", "Syncs whose data was removed because nobody fed them.", registry=registry
+        )
         self.body_bytes = Counter(
             "fustor_fusion_body_bytes", "Bytes of push bodies, after decompression.", registry=registry
         )

@@ -45,6 +45,7 @@ class Push(Work):
         self._saved: SyncState | None = None
         self._touched: set[View] = set()
         self._changes: list[dict[str, Any]] = []
+        self._lost: list[str] = []
         self._swept = 0
 
     @property
@@ -78,11 +79,16 @@ class Push(Work):
         metrics.applied.inc(self.result.applied)
         metrics.stale.inc(self.result.stale)
         metrics.swept.inc(self._swept)
+        if self._task_id is not None:
+            self._datastore.flow.note(
+                self._task_id, self._envelope.events, self.rows, self.size, is_live=not self.is_snapshot
+            )
         self._datastore.live.publish(self._changes)
         for view in self._touched:
             view.committed()
 
     def _state(self) -> SyncState:
+        self._task_id = None  # what was saved before the last step is none of this one
         session = self._datastore.sessions.need(self._envelope.session_id)
         self._saved = self._datastore.syncs.backup(session.task_id)
         self._task_id = session.task_id
@@ -104,7 +110,7 @@ class Push(Work):
             checkpoint = max((e.index for e in envelope.events), default=-1)
         state.advance(envelope.epoch, checkpoint)
         if envelope.snapshot_sync_suggested:
-            state.suggest(envelope.session_id, envelope.seq)
+            state.suggest(envelope.session_id, envelope.seq, envelope.snapshot_tables)
         listening = self._datastore.live.listening
         for event in envelope.events:
             if event.rows:
@@ -112,7 +118,8 @@ class Push(Work):
         if self.rows:
             state.last_event_at = time.time_ns()
         # Invariant 4: the checkpoint is written in the transaction of the rows.
-        self._datastore.syncs.save(conn, state, state.active if envelope.snapshot_sync_suggested else None)
+        is_gap = self._take_lost(state) or envelope.snapshot_sync_suggested
+        self._datastore.syncs.save(conn, state, state.active if is_gap else None)
         self._finish(state)
         yield self.rows
 
@@ -122,17 +129,19 @@ class Push(Work):
         if snapshot is not None:
             for event in self._envelope.events:
                 at = 0
-                while at < len(event.rows):
+                while at < len(event.rows) or (at == 0 and event.ordinal is not None):
                     part = event.rows[at : at + self._slice_rows()]
-                    at += len(part)
                     state = self._state()
                     current = state.snapshots.get(snapshot)
                     if current is None or current.state != "active":
                         break  # another snapshot took over between two slices
-                    sliced = event if len(part) == len(event.rows) else msgspec.structs.replace(event, rows=part)
+                    sliced = event if len(part) == len(event.rows) else _slice(event, at, part)
+                    at += max(1, len(part))
                     stream = Stream(state.task_id, self._envelope.epoch, current.run)
                     self._apply(conn, stream, sliced, listening=False)
                     current.rows += len(part)
+                    if self._take_lost(state):
+                        self._datastore.syncs.save(conn, state, current)
                     yield len(part)
         self._leave(conn, snapshot)
 
@@ -144,7 +153,7 @@ class Push(Work):
         state = self._state()
         state.advance(envelope.epoch, None)
         if envelope.snapshot_sync_suggested:
-            state.suggest(envelope.session_id, envelope.seq)
+            state.suggest(envelope.session_id, envelope.seq, envelope.snapshot_tables)
         snapshot_id = envelope.snapshot_id or self._implicit_id(state)
         snapshot = state.snapshots.get(snapshot_id)
         replaced = None
@@ -155,8 +164,8 @@ class Push(Work):
                 snapshot.marked = True  # it has no marks: what was asked for at that checkpoint begins there
         if snapshot.state == "active":
             for event in envelope.events:
-                if not event.rows and event.index >= 0:
-                    snapshot.mark(envelope.epoch, event.index, event.table)
+                if not event.rows and event.ordinal is None and event.index >= 0:
+                    snapshot.mark(envelope.epoch, event.index, event.event_schema, event.table)
         self._datastore.syncs.save(conn, state, replaced, snapshot)
         return snapshot_id if snapshot.state == "active" else None
 
@@ -197,9 +206,24 @@ class Push(Work):
         applied = view.apply(conn, stream, event, listening=listening)
         self.result.applied += applied.applied
         self.result.stale += applied.stale
+        self._lost.extend(applied.lost)
         self._changes.extend(applied.changes)
+
+    def _take_lost(self, state: SyncState) -> bool:
+        """
+        Ask for what a view had to begin anew, in the transaction that began it anew.
+        """
+        lost, self._lost = self._lost, []
+        if lost:
+            state.suggest(self._envelope.session_id, None, lost)
+        return bool(lost)
 
     def _finish(self, state: SyncState) -> None:
         self.result.snapshot_needed = state.snapshot_needed
-        self.result.snapshot_request = state.request if state.snapshot_needed else None
+        self.result.snapshot_request = state.snapshot_request if state.snapshot_needed else None
         self.result.index = state.checkpoint
+
+
+def _slice(event: WireEvent, at: int, rows: list[Any]) -> WireEvent:
+    ordinal = None if event.ordinal is None else event.ordinal + at
+    return msgspec.structs.replace(event, rows=rows, ordinal=ordinal)

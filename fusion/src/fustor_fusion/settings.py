@@ -60,3 +60,8 @@ class FusionSettings(ServiceSettings):
         description="Changes that wait for one reader of the live tail; past that it is told how many it lost.",
     )
     live_keepalive_s: float = Field(15, gt=0, description="How often an idle live tail sends a comment, seconds.")
+    rows_budget_s: float = Field(
+        1,
+        gt=0,
+        description="How long one request for rows of a table looks for those that fit, seconds; past that it answers how far it came, with a cursor to go on.",
+    )

@@ -31,6 +31,8 @@ _SYNC_COLUMNS: Final = (
     "wanted",
     "request",
     "last_event_at",
+    "unfed_s",
+    "removed_at",
 )
 _SNAPSHOT_COLUMNS: Final = (
     "task_id",
@@ -42,6 +44,7 @@ _SNAPSHOT_COLUMNS: Final = (
     "tables",
     "marked",
     "gap",
+    "gap_tables",
     "rows",
     "swept",
     "started_at",
@@ -67,9 +70,10 @@ class Snapshot:
         snapshot_id: Its id on the wire.
         state: See the module.
         epoch, start_index: S of `docs/architecture.md`, as a version.
-        tables: Only these tables; None = all.
+        tables: Only these tables (`schema.table`, or a table of any schema); None = all.
         marked: The sender said where it began; until then `start_index` is the checkpoint at which it was asked for.
-        gap: The stream lost its position after the snapshot had begun: another one is needed after it.
+        gap: Changes went missing after the snapshot had begun: another one is needed after it.
+        gap_tables: They are missing in these tables only; None = anywhere.
         rows: Rows it brought so far.
         swept: Rows the sweep at its end removed.
         started_at, ended_at: Nanoseconds since the epoch.
@@ -85,6 +89,7 @@ class Snapshot:
     tables: list[str] | None = None
     marked: bool = False
     gap: bool = False
+    gap_tables: list[str] | None = None
     rows: int = 0
     swept: int = 0
     started_at: int = 0
@@ -92,21 +97,26 @@ class Snapshot:
     session_id: str = ""
     seq: int = -1
 
-    def mark(self, epoch: int, index: int, table: str) -> None:
+    def mark(self, epoch: int, index: int, schema: str, table: str) -> None:
         """
         Take note of where the sender says that the snapshot began. A mark that names a table narrows the snapshot to named tables.
         """
+        name = f"{schema}.{table}" if schema else table
         if not self.marked:
             self.marked = True
             self.epoch, self.start_index = epoch, index
-            if table:
-                self.tables = [table]
+            self.tables = [name] if table else None
             return
         self.epoch, self.start_index = min((self.epoch, self.start_index), (epoch, index))
-        if not table:
-            return
-        if self.tables is not None and table not in self.tables:
-            self.tables.append(table)
+        if table and self.tables is not None and name not in self.tables:
+            self.tables.append(name)
+
+    def lose(self, tables: list[str] | None) -> None:
+        """
+        Changes of some tables (None = of any) went missing after it had begun.
+        """
+        self.gap_tables = _united(self.gap_tables, tables) if self.gap else tables
+        self.gap = True
 
     def end(self, state: SnapshotState) -> None:
         """
@@ -140,8 +150,10 @@ class SyncState:
         runs: How many snapshots were begun.
         complete: A snapshot of everything has ended.
         wanted: The stream had a gap that no snapshot has filled yet.
-        request: Narrows what is asked for.
+        request: Narrows what is asked for: `{"tables": [...]}`; None = everything.
         last_event_at: When rows last came, nanoseconds since the epoch.
+        unfed_s: For how long it had no live session; see `fustor_fusion.retention`.
+        removed_at: When what was stored of it was removed for that, nanoseconds since the epoch; None = it was not, or is fed again.
     """
 
     task_id: str
@@ -154,6 +166,8 @@ class SyncState:
     wanted: bool = False
     request: dict[str, Any] | None = None
     last_event_at: int | None = None
+    unfed_s: float = 0.0
+    removed_at: int | None = None
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
     @property
@@ -188,9 +202,21 @@ class SyncState:
         """
         return self.complete and not self.wanted and self.active is None
 
-    def suggest(self, session_id: str, seq: int | None) -> None:
+    @property
+    def snapshot_request(self) -> dict[str, Any] | None:
         """
-        Take note that the stream had a gap.
+        What narrows the snapshot that is asked for; None = nothing.
+        """
+        if not self.complete:
+            return None
+        active = self.active
+        if active is None:
+            return self.request
+        return _request_of(active.gap_tables)
+
+    def suggest(self, session_id: str, seq: int | None, tables: list[str] | None = None) -> None:
+        """
+        Take note that the stream had a gap, in some tables (None = anywhere).
 
         A push that was sent before the snapshot's first one, and only arrives after it, tells nothing new.
         """
@@ -198,9 +224,16 @@ class SyncState:
         if active is not None:
             if seq is not None and active.session_id == session_id and seq < active.seq:
                 return
-            active.gap = True
+            active.lose(tables)
+        else:
+            self._want(tables)
         self.wanted = True
         self.asked_checkpoint = self.checkpoint
+
+    def _want(self, tables: list[str] | None) -> None:
+        known = None if self.request is None else self.request["tables"]
+        self.request = _request_of(_united(known, tables) if self.wanted else tables)
+        self.wanted = True
 
     def begin(self, snapshot_id: str, *, epoch: int, session_id: str, seq: int | None) -> Snapshot:
         """
@@ -209,8 +242,9 @@ class SyncState:
         active = self.active
         if active is not None:
             active.end("cancelled")
+            if active.gap:
+                self._want(active.gap_tables)
         self.runs += 1
-        tables = (self.request or {}).get("tables")
         snapshot = Snapshot(
             self.task_id,
             self.runs,
@@ -218,7 +252,6 @@ class SyncState:
             "active",
             epoch,
             self.asked_checkpoint if epoch == self.epoch else -1,
-            tables=list(tables) if tables else None,
             started_at=time.time_ns(),
             session_id=session_id,
             seq=-1 if seq is None else seq,
@@ -233,9 +266,12 @@ class SyncState:
         snapshot.end("ended")
         if snapshot.tables is None:
             self.complete = True
-            if not snapshot.gap:
-                self.wanted = False
-                self.request = None
+            self.wanted, self.request = False, None
+        elif self.wanted and self.request is not None:
+            left = [name for name in self.request["tables"] if name not in snapshot.tables]
+            self.wanted, self.request = bool(left), _request_of(left) if left else None
+        if snapshot.gap:
+            self._want(snapshot.gap_tables)
 
     def advance(self, epoch: int, checkpoint: int | None) -> None:
         """
@@ -247,6 +283,25 @@ class SyncState:
             self.asked_checkpoint = -1
         if epoch == self.epoch and checkpoint is not None and checkpoint > self.checkpoint:
             self.checkpoint = checkpoint
+
+    def fed(self, agent_id: str | None) -> None:
+        """
+        A session of it was opened.
+        """
+        self.agent_id = agent_id
+        self.asked_checkpoint = self.checkpoint
+        self.unfed_s, self.removed_at = 0.0, None
+
+    def begin_anew(self) -> None:
+        """
+        Be a sync of which nothing is stored. Its snapshots stay, as cancelled: a late push of one of them is not taken for a new one.
+        """
+        self.epoch = self.checkpoint = self.asked_checkpoint = -1
+        self.complete = self.wanted = False
+        self.request = self.last_event_at = None
+        self.unfed_s = 0.0
+        for snapshot in self.snapshots.values():
+            snapshot.state = "cancelled"
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -260,7 +315,16 @@ class SyncState:
             "index": self.checkpoint,
             "snapshot": None if latest is None else latest.to_dict(),
             "last_event_at": self.last_event_at,
+            "removed_at": self.removed_at,
         }
+
+
+def _united(known: list[str] | None, more: list[str] | None) -> list[str] | None:
+    return None if known is None or more is None else sorted({*known, *more})
+
+
+def _request_of(tables: list[str] | None) -> dict[str, Any] | None:
+    return None if tables is None else {"tables": tables}
 
 
 class SyncBook:
@@ -284,7 +348,8 @@ class SyncBook:
         for row in conn.execute(f"SELECT {', '.join(_SNAPSHOT_COLUMNS)} FROM snapshot ORDER BY task_id, run"):
             values = dict(zip(_SNAPSHOT_COLUMNS, row, strict=True))
             values["marked"], values["gap"] = bool(values["marked"]), bool(values["gap"])
-            values["tables"] = None if values["tables"] is None else msgspec.json.decode(values["tables"])
+            for name in ("tables", "gap_tables"):
+                values[name] = None if values[name] is None else msgspec.json.decode(values[name])
             syncs[values["task_id"]].snapshots[values["snapshot_id"]] = Snapshot(**values)
         self._syncs = syncs
 
@@ -345,12 +410,16 @@ class SyncBook:
                 state.wanted,
                 request,
                 state.last_event_at,
+                state.unfed_s,
+                state.removed_at,
             ),
         )
         for s in snapshots:
             if s is None:
                 continue
-            tables = None if s.tables is None else msgspec.json.encode(s.tables).decode()
+            tables, gap_tables = (
+                None if names is None else msgspec.json.encode(names).decode() for names in (s.tables, s.gap_tables)
+            )
             conn.execute(
                 _SAVE_SNAPSHOT,
                 (
@@ -363,6 +432,7 @@ class SyncBook:
                     tables,
                     s.marked,
                     s.gap,
+                    gap_tables,
                     s.rows,
                     s.swept,
                     s.started_at,

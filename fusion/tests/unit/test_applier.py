@@ -44,7 +44,19 @@ class Steps(Work):
 
 
 @pytest.fixture
-async def applier(tmp_path: Path) -> AsyncIterator[Applier]:
+def idled() -> list[float]:
+    """
+    When the applier did what it does when it has nothing else to do.
+    """
+    return []
+
+
+@pytest.fixture
+async def applier(tmp_path: Path, idled: list[float]) -> AsyncIterator[Applier]:
+    def idle(conn: sqlite3.Connection) -> bool:
+        idled.append(time.monotonic())
+        return False
+
     store = SqliteStore("d", tmp_path / "d.db")
     made = Applier(
         store,
@@ -52,7 +64,8 @@ async def applier(tmp_path: Path) -> AsyncIterator[Applier]:
         queue_bytes=1 << 20,
         group_rows=1000,
         reset=lambda conn: None,
-        idle=lambda conn: False,
+        chores=lambda conn: 0,
+        idle=idle,
     )
     made.start()
     yield made
@@ -137,3 +150,34 @@ async def test_the_share_of_snapshots_is_counted_while_the_applier_works(
                 await asyncio.sleep(0)
     finally:
         sys.setswitchinterval(interval)
+
+
+async def test_a_pause_between_two_live_pushes_is_no_idleness(
+    applier: Applier, idled: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is done when idle delays the push that comes next: transactions of its own, and emptying the log to the disk.
+    """
+    monkeypatch.setattr(applier_module, "IDLE_S", 60.0)
+    monkeypatch.setattr(applier_module, "CHORES_S", 60.0)
+    monkeypatch.setattr(applier_module, "CHORES_MOST_S", 60.0)
+    await applier.submit(Steps("l", 1, []))
+    idled.clear()
+    for _ in range(50):
+        with applier.live_push(100):
+            await applier.submit(Steps("l", 1, []))
+        await asyncio.sleep(0.002)
+    assert idled == []
+
+
+async def test_a_stream_that_never_pauses_does_not_keep_its_tombstones(
+    applier: Applier, idled: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applier_module, "IDLE_S", 60.0)
+    monkeypatch.setattr(applier_module, "CHORES_S", 0.0)
+    await applier.submit(Steps("l", 1, []))
+    idled.clear()
+    for _ in range(3):
+        await applier.submit(Steps("l", 1, []))
+    await applier.submit(Steps("l", 1, []))
+    assert len(idled) >= 3

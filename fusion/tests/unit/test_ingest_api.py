@@ -9,6 +9,7 @@ import gzip
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from ingest_bench import FakeRegistry, Fusion, running, users
@@ -19,8 +20,12 @@ from fustor_fusion.settings import FusionSettings
 EVENTS = "/ingestor-api/v1/events/"
 
 
-def mark(index: int, table: str = "") -> WireEvent:
-    return WireEvent(index=index, table=table)
+def mark(index: int, table: str = "", schema: str = "") -> WireEvent:
+    return WireEvent(index=index, table=table, event_schema=schema)
+
+
+def at(event: WireEvent, schema: str, table: str) -> WireEvent:
+    return msgspec.structs.replace(event, event_schema=schema, table=table)
 
 
 async def test_a_pushed_row_is_answered_with_counts_and_read_back(fusion: Fusion) -> None:
@@ -130,7 +135,7 @@ async def test_bad_envelopes_store_nothing(fusion: Fusion, what: str, body: Any)
     answer = await fusion.http.post(EVENTS, content=content)
     assert answer.status_code == 400, answer.text
     assert set(answer.json()) == {"code", "message", "hint", "context"}
-    assert (await fusion.http.get("/views/tables")).json() == {"rows": []}
+    assert (await fusion.http.get("/views/tables")).json() == {"rows": [], "next": None}
     assert fusion.app.state.datastores.opened()[0].applier.queued_bytes == 0
 
 
@@ -210,7 +215,7 @@ async def test_each_key_sees_its_datastore_alone(fusion: Fusion) -> None:
     sid = (await fusion.open())["session_id"]
     await fusion.push(sid, users((1, "a")))
     other = {"X-API-Key": "key-2"}
-    assert (await fusion.http.get("/views/tables", headers=other)).json() == {"rows": []}
+    assert (await fusion.http.get("/views/tables", headers=other)).json() == {"rows": [], "next": None}
     assert (await fusion.http.get("/ingestor-api/v1/syncs/", headers=other)).json() == []
     body = encode_envelope(Envelope(sid), MSGPACK)
     stolen = await fusion.http.post(EVENTS, content=body, headers={**other, "Content-Type": MSGPACK})
@@ -287,6 +292,49 @@ async def test_an_end_without_a_beginning_removes_nothing(fusion: Fusion) -> Non
     end = await fusion.push(sid, source_type="snapshot", snapshot_id="s", is_snapshot_end=True, seq=2)
     assert (end["snapshot_cancelled"], end["snapshot_needed"]) == (True, True)
     assert len(await fusion.rows()) == 1
+
+
+async def test_a_gap_of_one_table_costs_a_snapshot_of_that_table(fusion: Fusion) -> None:
+    """Fusion asks for the tables it was told of, several come together, and the end of that snapshot sweeps these tables alone."""
+    sid = (await fusion.open())["session_id"]
+    both = [mark(1), users((1, "a"), (2, "b"), index=1), at(users((1, "a"), (2, "b"), index=1), "db", "orders")]
+    await fusion.push(sid, *both, source_type="snapshot", snapshot_id="a", seq=1)
+    await fusion.push(sid, source_type="snapshot", snapshot_id="a", is_snapshot_end=True, seq=2)
+    told = {"snapshot_sync_suggested": True}
+    answer = await fusion.push(sid, seq=3, snapshot_tables=["db.users"], **told)
+    assert answer["snapshot_request"] == {"tables": ["db.users"]}
+    answer = await fusion.push(sid, seq=4, snapshot_tables=["db.gone"], **told)
+    assert answer["snapshot_request"] == {"tables": ["db.gone", "db.users"]}
+    assert (await fusion.open())["snapshot_request"] == {"tables": ["db.gone", "db.users"]}
+    sid = (await fusion.open())["session_id"]
+    begin = [mark(9, schema="db", table="users"), mark(9, schema="db", table="gone")]
+    assert "snapshot_needed" not in await fusion.push(sid, *begin, source_type="snapshot", snapshot_id="b", seq=5)
+    # Another one while it runs: after it.
+    answer = await fusion.push(sid, seq=6, snapshot_tables=["db.users"], **told)
+    assert answer["snapshot_request"] == {"tables": ["db.users"]}
+    await fusion.push(sid, users((2, "b2"), index=9), source_type="snapshot", snapshot_id="b", seq=7)
+    end = await fusion.push(sid, source_type="snapshot", snapshot_id="b", is_snapshot_end=True, seq=8)
+    assert end["snapshot_request"] == {"tables": ["db.users"]}
+    assert await fusion.rows() == [{"id": 2, "name": "b2"}]
+    assert len(await fusion.rows("orders")) == 2, "other tables are left alone"
+    # Without tables it is everything again.
+    answer = await fusion.push(sid, seq=9, **told)
+    assert answer["snapshot_needed"] is True
+    assert "snapshot_request" not in answer
+    await fusion.push(sid, mark(10, schema="db", table="users"), source_type="snapshot", snapshot_id="c", seq=10)
+    end = await fusion.push(sid, source_type="snapshot", snapshot_id="c", is_snapshot_end=True, seq=11)
+    assert end["snapshot_needed"] is True, "one table is not everything"
+
+
+async def test_a_narrowed_sweep_knows_schemas(fusion: Fusion) -> None:
+    """Tables of the same name in another schema are other tables."""
+    sid = (await fusion.open())["session_id"]
+    await fusion.push(sid, users((1, "a"), index=1), at(users((1, "a"), index=1), "other", "users"), seq=1)
+    begin = mark(5, schema="other", table="users")
+    await fusion.push(sid, begin, source_type="snapshot", snapshot_id="a", seq=2)
+    await fusion.push(sid, source_type="snapshot", snapshot_id="a", is_snapshot_end=True, seq=3)
+    assert len(await fusion.rows()) == 1
+    assert await fusion.rows(schema="other") == []
 
 
 async def test_suggested_snapshots(fusion: Fusion) -> None:

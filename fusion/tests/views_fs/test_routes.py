@@ -4,6 +4,7 @@ The routes `/views/fs/*`, and the table that a tree also is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -183,6 +184,8 @@ async def test_mistakes_say_what_to_do(store: Store, client: httpx.AsyncClient) 
         ("/search?q=(&mode=regex", 400),
         ("/search?q=(a%2B)%2B$&mode=regex", 400),
         ("/search?q=", 400),
+        ("/tree?tree=sync&type=null", 400),
+        ("/tree?tree=sync&min_size=NULL", 400),
     ):
         answer = await client.get(url)
         assert answer.status_code == status, (url, answer.text)
@@ -210,7 +213,10 @@ def test_tree_is_a_table(store: Store) -> None:
                 if cursor is None:
                     break
             assert len(got) == len(set(got)) == len(ODD) + 7, (order, descending)
-            assert got[-1 if descending else 0] == "" or order == "type" or order == "size"
+            if order == "parent":
+                assert got[-1] == "", "what has no parent comes last, either way"
+            elif order is None:
+                assert got[-1 if descending else 0] == ""
     big = store.view.query_rows(
         *where, RowQuery(where=(RowFilter("size", "ge", "100"), RowFilter("type", "in", "file,dir")))
     )
@@ -223,3 +229,8 @@ def test_tree_is_a_table(store: Store) -> None:
     with store.read() as conn:
         (table,) = store.view.list_tables(conn)
     assert (table["rows"], table["key"], table["last_index"]) == (len(ODD) + 7, ["path"], 1)
+    everything = store.view.query_rows(*where, RowQuery(limit=100))
+    assert everything is not None
+    sizes = [one["size"] for one in everything.rows if isinstance(one, dict) and one["type"] == "file"]
+    assert table["bytes"] == sum(sizes) > 0, "how much its files are"
+    assert abs(table["changed_at"] - time.time_ns()) < 60e9

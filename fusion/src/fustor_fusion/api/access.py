@@ -20,20 +20,22 @@ async def open_datastore(request: Request, key: str | None, scope: str) -> Datas
     Return the datastore of a key.
 
     Raises:
-        Unauthorized: The key is missing, unknown or revoked.
+        Unauthorized: The key is missing, unknown, revoked or expired.
         Forbidden: The key lacks the scope.
         OverloadedError: The key is unknown here and the Registry can't be reached.
     """
     keys: KeyCache = request.app.state.keys
     datastores: Datastores = request.app.state.datastores
     grant = await keys.verify(need_key(key))
-    if scope not in grant.scopes:
+    if not grant.allows(scope):
         raise Forbidden(
             f"the API key may not {scope}",
             hint=f"make a key with the scope {scope!r} at the Registry",
             context={"key_id": grant.key_id, "scopes": grant.scopes, "needed": scope},
         )
-    return await datastores.get(str(grant.datastore_id))
+    datastore = await datastores.get(str(grant.datastore_id))
+    datastore.follow(keys.policy_of(datastore.datastore_id))
+    return datastore
 
 
 async def reader(request: Request, key: KeyHeader = None) -> Datastore:

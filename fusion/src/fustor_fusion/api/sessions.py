@@ -9,12 +9,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from fustor_core.errors import InvalidRequest
+from fustor_common.openapi import error_answers
 from fustor_fusion.api.access import AnyStore, WriteStore
 from fustor_fusion.datastore import Datastore
 
-router = APIRouter(prefix="/ingestor-api/v1/sessions", tags=["ingest"])
-SessionHeader = Annotated[str | None, Header(alias="session-id", description="Id of the session")]
+router = APIRouter(
+    prefix="/ingestor-api/v1/sessions", tags=["ingest"], responses=error_answers(400, 401, 403, 404, 409, 419, 503)
+)
+SessionHeader = Annotated[
+    str, Header(alias="session-id", min_length=1, description="What opening the session answered")
+]
 
 
 class OpenSession(BaseModel):
@@ -31,15 +35,9 @@ class OpenSession(BaseModel):
 def _asked(datastore: Datastore, task_id: str) -> dict[str, Any]:
     state = datastore.syncs.get(task_id)
     answer: dict[str, Any] = {"snapshot_needed": state.snapshot_needed}
-    if state.snapshot_needed and state.request:
-        answer["snapshot_request"] = state.request
+    if state.snapshot_needed and state.snapshot_request:
+        answer["snapshot_request"] = state.snapshot_request
     return answer
-
-
-def _need(session_id: str | None) -> str:
-    if not session_id:
-        raise InvalidRequest("the header `session-id` is missing", hint="send the session_id that opening it answered")
-    return session_id
 
 
 @router.post("/", summary="Open a session for a sync; the agent's older one is superseded")
@@ -60,8 +58,8 @@ async def open_session(body: OpenSession, request: Request, datastore: WriteStor
 
 
 @router.post("/heartbeat", summary="Keep a session alive")
-async def heartbeat(datastore: WriteStore, session_id: SessionHeader = None) -> dict[str, Any]:
-    session = datastore.sessions.need(_need(session_id))
+async def heartbeat(datastore: WriteStore, session_id: SessionHeader) -> dict[str, Any]:
+    session = datastore.sessions.need(session_id)
     return _asked(datastore, session.task_id)
 
 
@@ -71,6 +69,6 @@ async def list_sessions(datastore: AnyStore) -> list[dict[str, Any]]:
 
 
 @router.delete("/", status_code=204, summary="End a session")
-async def close_session(datastore: WriteStore, session_id: SessionHeader = None) -> Response:
-    await datastore.close_session(_need(session_id))
+async def close_session(datastore: WriteStore, session_id: SessionHeader) -> Response:
+    await datastore.close_session(session_id)
     return Response(status_code=204)

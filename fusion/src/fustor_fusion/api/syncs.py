@@ -8,9 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from fustor_common.openapi import error_answers
 from fustor_fusion.api.access import AnyStore
 
-router = APIRouter(prefix="/ingestor-api/v1/syncs", tags=["ingest"])
+router = APIRouter(prefix="/ingestor-api/v1/syncs", tags=["ingest"], responses=error_answers(401, 403, 503))
 
 
 @router.get("/", summary="List the syncs of the datastore")

@@ -16,7 +16,7 @@ from typing import Final
 
 from fustor_core.errors import ConfigError
 
-HEAD: Final = "0001"
+HEAD: Final = "0004"
 """
 The newest revision below `fustor_fusion/migrations/versions`; a test compares them.
 """

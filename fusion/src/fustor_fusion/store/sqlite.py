@@ -116,6 +116,17 @@ class SqliteStore:
             if not keep:
                 conn.close()
 
+    def used_bytes(self) -> int:
+        """
+        Return how much of the file is in use.
+        """
+        with self.read() as conn:
+            pages, free, size = (
+                int(conn.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return (pages - free) * size
+
     def note_commit(self, rows: int, *, idle: bool = False) -> None:
         """
         Say that rows were committed; every so many of them, or when idle, the log is emptied into the file beside the writer.

@@ -1,7 +1,7 @@
 """
 The base class of a view, and what ingest hands to it.
 
-A view lives once per datastore. `apply`, `sweep` and `collect_garbage` run on the datastore's applier thread, inside the ingest transaction; what they
+A view lives once per datastore. `apply`, `sweep`, `collect_garbage`, `discard` and `clear_discarded` run on the datastore's applier thread, inside the ingest transaction; what they
 raise rolls that push back. Routes run on other threads and read through `Database.read`.
 """
 
@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from fustor_core.models.envelope import WireEvent
 
-FilterOp = Literal["eq", "ne", "lt", "le", "gt", "ge", "like", "in", "isnull"]
+FilterOp = Literal["eq", "ne", "lt", "le", "gt", "ge", "contains", "like", "in", "isnull"]
 
 
 class Database(Protocol):
@@ -65,11 +65,13 @@ class Applied:
     Attributes:
         applied: Rows that changed something.
         stale: Rows older than what is stored.
+        lost: Tables (`schema.table`) that had to be begun anew: a snapshot has to bring their rows.
         changes: What to tell the readers of the live tail, in the shape of `GET /views/live`; filled only when someone listens.
     """
 
     applied: int = 0
     stale: int = 0
+    lost: list[str] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -95,6 +97,7 @@ class RowQuery:
         descending: Largest first.
         limit: Most rows in the answer, at least 1.
         cursor: The `next` of the answer before; None = from the beginning.
+        budget_s: How long to look for rows before the answer says how far it came, seconds; None = as long as it takes.
     """
 
     where: tuple[RowFilter, ...] = ()
@@ -102,6 +105,7 @@ class RowQuery:
     descending: bool = False
     limit: int = 100
     cursor: str | None = None
+    budget_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -113,11 +117,77 @@ class RowPage:
         rows: The rows.
         next: Cursor of the page after; None = that was all.
         columns: Every column that rows of this table may have, in a fixed order (the header of a CSV export).
+        scanned: How many rows were looked at.
+        is_partial: The time was up before the page was full; `next` goes on from there.
     """
 
     rows: list[dict[str, Any] | Raw]
     next: str | None
     columns: list[str]
+    scanned: int = 0
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """
+    How many rows there are.
+
+    Attributes:
+        count: Of those looked at, the ones that fit.
+        next: Cursor to count on with; None = that was all.
+        scanned: How many rows were looked at.
+    """
+
+    count: int
+    next: str | None
+    scanned: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """
+    A table or a tree that a view holds, as far as a view knows it without looking at rows.
+    """
+
+    task_id: str
+    schema: str
+    table: str
+    last_index: int
+    kind: Literal["table", "tree"] = "table"
+
+
+def is_among(tables: list[str] | None, schema: str, table: str) -> bool:
+    """
+    Tell whether a snapshot narrowed to `tables` (None = not narrowed) is of a table: it is named `schema.table`, or by its bare name.
+    """
+    return tables is None or table in tables or f"{schema}.{table}" in tables
+
+
+class RowSeries(Protocol):
+    """
+    All rows that a query wants, part by part. Any thread, one at a time.
+
+    Attributes:
+        columns: See `RowPage`.
+    """
+
+    columns: list[str]
+
+    def read(self, limit: int, budget_s: float) -> RowPage | None:
+        """
+        Go on for about `budget_s` seconds; return what rows that came to, none perhaps. None = that was all.
+
+        Raises:
+            fustor_core.errors.InvalidRequest: The query does not fit the table any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """
+        Let go of what it holds, without waiting for who is reading. May be called twice.
+        """
+        ...
 
 
 class View(ABC):
@@ -156,7 +226,8 @@ class View(ABC):
     @abstractmethod
     def sweep(self, conn: sqlite3.Connection, stream: Stream, start_index: int, tables: list[str] | None) -> int:
         """
-        Remove the rows of `stream.task_id` that run `stream.run` did not confirm and whose version is below (epoch, start_index).
+        Remove the rows of `stream.task_id` that run `stream.run` did not confirm and whose version is below (epoch, start_index); only
+        those of the tables that `is_among` finds in `tables`.
 
         Returns:
             How many rows were removed.
@@ -172,10 +243,42 @@ class View(ABC):
         """
 
     @abstractmethod
+    def discard(self, conn: sqlite3.Connection, task_id: str) -> None:
+        """
+        Let go of everything of a sync, quickly however much it is: from now on nothing of it is seen, and its id is that of a new sync.
+        """
+
+    @abstractmethod
+    def clear_discarded(self, conn: sqlite3.Connection, limit: int) -> int:
+        """
+        Remove up to about `limit` rows of what `discard` let go of, in this process or an earlier one. Other events are applied meanwhile,
+        also of a sync of the same id.
+
+        Returns:
+            How many were removed; 0 = nothing is left.
+        """
+
+    @abstractmethod
     def list_tables(self, conn: sqlite3.Connection) -> list[dict[str, Any]]:
         """
         Describe the tables the view holds, in the shape of `GET /views/tables`.
         """
+
+    def describe_table(self, conn: sqlite3.Connection, task_id: str, schema: str, table: str) -> dict[str, Any] | None:
+        """
+        Describe one table, in the same shape; None = this view does not hold it.
+        """
+        named = {"task_id": task_id, "schema": schema, "table": table}
+        return next((one for one in self.list_tables(conn) if named.items() <= one.items()), None)
+
+    def list_streams(self, conn: sqlite3.Connection) -> list[StreamInfo]:
+        """
+        Tell which tables the view holds. Asked often: a view that counts rows for `list_tables` says it here without.
+        """
+        return [
+            StreamInfo(table["task_id"], table["schema"], table["table"], table["last_index"])
+            for table in self.list_tables(conn)
+        ]
 
     def query_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> RowPage | None:
         """
@@ -185,6 +288,25 @@ class View(ABC):
 
         Raises:
             fustor_core.errors.InvalidRequest: The query names an unknown column, or a value or the cursor can't be read.
+        """
+        return None
+
+    def sort_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> RowSeries | None:
+        """
+        Begin to give all rows that `query` wants in its order, whatever its limit and cursor, for an export; None = this view does not hold
+        that table, or its pages are as quick.
+
+        Raises:
+            fustor_core.errors.InvalidRequest: As for `query_rows`.
+        """
+        return None
+
+    def count_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> RowCount | None:
+        """
+        Count the rows that `query.where` lets through, for `GET /views/tables/.../count`; None = this view does not hold that table.
+
+        Raises:
+            fustor_core.errors.InvalidRequest: As for `query_rows`.
         """
         return None
 

@@ -29,16 +29,24 @@ def read_query(request: Request, kind: type[T]) -> T:
     """
     given = dict(request.query_params)
     try:
-        return msgspec.convert(given, kind, strict=False)
+        asked = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as exc:
         what, _, where = str(exc).partition(" - at `$.")
-        name = where.rstrip("`")
-        known = [field.encode_name for field in msgspec.structs.fields(kind)]
-        raise InvalidRequest(
-            f"the request is not valid: {f'query.{name}: ' if name else ''}{what}",
-            hint=f"the parameters are {', '.join(known)}; see /docs",
-            context={"problems": [{"where": f"query.{name}" if name else "query", "what": what}]},
-        ) from None
+        raise _invalid(kind, where.rstrip("`"), what) from None
+    for field in msgspec.structs.fields(kind):
+        # msgspec takes the text "null" for None.
+        if field.encode_name in given and getattr(asked, field.name) is None:
+            raise _invalid(kind, field.encode_name, "'null' is no value; leave the parameter out")
+    return asked
+
+
+def _invalid(kind: type[msgspec.Struct], name: str, what: str) -> InvalidRequest:
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    return InvalidRequest(
+        f"the request is not valid: {f'query.{name}: ' if name else ''}{what}",
+        hint=f"the parameters are {', '.join(known)}; see /docs",
+        context={"problems": [{"where": f"query.{name}" if name else "query", "what": what}]},
+    )
 
 
 def describe_query(kind: type[msgspec.Struct]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ A row is settled field by field, so that pushes may arrive in any order and any 
 - a *partial image* (an update with some of the columns) sets only its fields; `late` keeps the version of each field that
   is newer than the full image. A partial image of an unknown row makes a row that an older full image completes.
 
-Tables without a key are in `fustor_fusion.views.tables_keyless`, queries in `fustor_fusion.views.tables_query`.
+Tables without a key are in `fustor_fusion.views.tables_ordinal` (and, from clients whose events do not number their rows, in
+`fustor_fusion.views.tables_keyless`), queries in `fustor_fusion.views.tables_query`.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -19,13 +21,27 @@ import msgspec
 
 from fustor_core.errors import InvalidRequest
 from fustor_core.models.envelope import WireEvent
-from fustor_fusion.views.base import Applied, Database, RowPage, RowQuery, Stream, View
+from fustor_fusion.views import tables_discarded, tables_ordinal
+from fustor_fusion.views.base import (
+    Applied,
+    Database,
+    RowCount,
+    RowPage,
+    RowQuery,
+    Stream,
+    StreamInfo,
+    View,
+    is_among,
+)
 from fustor_fusion.views.tables_keyless import KeylessRows
+from fustor_fusion.views.tables_ordinal import OrdinalRows
 from fustor_fusion.views.tables_query import TableQueries
+from fustor_fusion.views.tables_sorted import SortedRows
 
 FULL: Final = 1
 DELETED: Final = 2
 NO_IMAGE: Final = 0
+SECOND_NS: Final = 1_000_000_000
 
 _DDL: Final = (
     """CREATE TABLE IF NOT EXISTS tables_table(
@@ -66,7 +82,15 @@ _decode = msgspec.json.Decoder().decode
 @dataclass(slots=True)
 class Table:
     """
-    One table as the applier knows it. `whole`: the columns of its full images.
+    One table as the applier knows it.
+
+    Attributes:
+        columns: Its columns and their types, as the newest event told them.
+        whole: The columns that its full images have had, for senders that do not tell the columns.
+        last_index: The newest index seen.
+        told_at: Epoch and index of the event that `columns` are from; not kept over a restart.
+        changed_at: When its rows changed last, as far as it was noted, nanoseconds since the epoch.
+        seen: Sets of fields that brought nothing new.
     """
 
     id: int
@@ -74,7 +98,38 @@ class Table:
     columns: dict[str, Any]
     whole: frozenset[str]
     last_index: int
+    told_at: tuple[int, int] = (-1, -1)
+    changed_at: int = 0
     seen: set[tuple[str, ...]] = field(default_factory=set)
+
+    def is_whole(self, event: WireEvent) -> bool:
+        """
+        Tell whether an update carries every column.
+        """
+        if event.columns is not None:
+            return event.columns.keys() <= set(event.fields)
+        return bool(self.whole) and self.whole.issubset(event.fields)
+
+    def learn_columns(self, event: WireEvent, epoch: int) -> bool:
+        """
+        Take note of the columns that an event tells or shows; return whether they have changed.
+        """
+        fields, at = tuple(event.fields), (epoch, event.index)
+        if event.columns is not None:
+            if at < self.told_at:
+                return False  # a chunk read before the columns changed
+            told = {f: None for f in fields if f not in event.columns} | event.columns
+            self.told_at = at
+            if told == self.columns:
+                return False
+            self.columns = told  # a column that was dropped goes
+            return True
+        if fields in self.seen:
+            return False
+        self.seen.add(fields)
+        new = {f: None for f in fields if f not in self.columns}
+        self.columns.update(new)
+        return bool(new)
 
 
 class TablesView(View):
@@ -88,6 +143,7 @@ class TablesView(View):
         super().__init__(database)
         self._tables: dict[tuple[str, str, str], Table] = {}
         self._keyless = KeylessRows()
+        self._ordinal = OrdinalRows()
         self._queries = TableQueries(database)
 
     def create(self, conn: sqlite3.Connection) -> None:
@@ -96,6 +152,9 @@ class TablesView(View):
         """
         for statement in _DDL:
             conn.execute(statement)
+        tables_ordinal.create(conn)
+        if "changed_at" not in {row[1] for row in conn.execute("PRAGMA table_info(tables_table)")}:
+            conn.execute("ALTER TABLE tables_table ADD COLUMN changed_at INTEGER")
 
     def claims(self, event: WireEvent) -> bool:
         """
@@ -114,28 +173,63 @@ class TablesView(View):
         Apply the rows of one event.
 
         Raises:
-            InvalidRequest: The key differs from the one the table has, or a row can't be written as JSON.
+            InvalidRequest: The key differs from the one the table has, and there is no index; or a row can't be written as JSON.
         """
-        table = self._table(conn, stream, event)
-        fields = event.fields
         applied = Applied()
+        table = self._table(conn, stream, event, applied)
+        if table is None:
+            applied.stale += len(event.rows)
+            return applied
+        self._apply_rows(conn, table, stream, event, applied, listening)
+        if applied.applied:
+            self._touch(conn, table)
+        return applied
+
+    def _apply_rows(
+        self,
+        conn: sqlite3.Connection,
+        table: Table,
+        stream: Stream,
+        event: WireEvent,
+        applied: Applied,
+        listening: bool,
+    ) -> None:
+        fields = event.fields
         if table.key is None:
-            self._keyless.apply(conn, table.id, stream, event, applied)
+            if event.ordinal is not None:
+                self._ordinal.apply(conn, table.id, stream, event, applied)
+            elif self._ordinal.is_numbered(conn, table.id):
+                raise InvalidRequest(
+                    f"rows of table {event.table!r} came with an `ordinal` before, and these have none",
+                    hint="number the rows of every event of a table without a key, or of none",
+                    context={"table": event.table, "schema": event.event_schema, "task_id": stream.task_id},
+                )
+            else:
+                self._keyless.apply(conn, table.id, stream, event, applied)
             if listening:
                 applied.changes.extend(self._change(stream, event, [], row) for row in event.rows)
-            return applied
+            return
         at = [fields.index(name) for name in table.key]
         try:
             keys = [_encode([row[n] for n in at]).decode() for row in event.rows]
             if event.event_type == "delete":
                 self._delete(conn, table, stream, event, keys, applied, listening)
-            elif event.event_type == "insert" or (table.whole and table.whole.issubset(fields)):
+            elif event.event_type == "insert" or table.is_whole(event):
                 self._put(conn, table, stream, event, keys, applied, listening)
             else:
                 self._patch(conn, table, stream, event, keys, applied, listening)
         except (TypeError, UnicodeEncodeError) as exc:
             raise InvalidRequest(f"a row of table {event.table!r} can't be stored as JSON: {exc}") from exc
-        return applied
+
+    @staticmethod
+    def _touch(conn: sqlite3.Connection, table: Table) -> None:
+        """
+        Note when rows of the table changed last, to the second: a commit for each would write more than the rows do.
+        """
+        now = time.time_ns()
+        if abs(now - table.changed_at) >= SECOND_NS:
+            table.changed_at = now
+            conn.execute("UPDATE tables_table SET changed_at = ? WHERE id = ?", (now, table.id))
 
     def _put(
         self,
@@ -290,7 +384,7 @@ class TablesView(View):
             "ts": event.ts,
         }
 
-    def _table(self, conn: sqlite3.Connection, stream: Stream, event: WireEvent) -> Table:
+    def _table(self, conn: sqlite3.Connection, stream: Stream, event: WireEvent, applied: Applied) -> Table | None:
         name = (stream.task_id, event.event_schema, event.table)
         table = self._tables.get(name) or self._read_table(conn, name)
         key = None if event.key is None else tuple(event.key)
@@ -302,23 +396,19 @@ class TablesView(View):
             )
             table = Table(int(made.lastrowid or 0), key, {}, frozenset(), -1)
         if key != table.key:
-            raise InvalidRequest(
-                f"table {event.table!r} of schema {event.event_schema!r} has the key {table.key!r}, and rows came with {key!r}",
-                hint="a table keeps its key: give the sync another id, so that it begins anew",
-                context={"table": event.table, "schema": event.event_schema, "task_id": stream.task_id},
-            )
+            if event.index < 0:
+                raise InvalidRequest(
+                    f"table {event.table!r} of schema {event.event_schema!r} has the key {table.key!r}, and rows came with {key!r}",
+                    hint="send an index with the rows, so that the newer key is known; or give the sync another id",
+                    context={"table": event.table, "schema": event.event_schema, "task_id": stream.task_id},
+                )
+            if (stream.epoch, event.index) < table.told_at:
+                return None  # a chunk read before the key changed
+            table = self._rekeyed(conn, table, key)
+            applied.lost.append(f"{event.event_schema}.{event.table}" if event.event_schema else event.table)
         self._tables[name] = table
-        fields = tuple(event.fields)
-        is_whole = event.event_type == "insert"
-        new_columns = fields not in table.seen and (
-            any(
-                f not in table.columns or (event.columns or {}).get(f, table.columns[f]) != table.columns[f]
-                for f in fields
-            )
-        )
-        if new_columns:
-            table.columns.update({f: (event.columns or {}).get(f) or table.columns.get(f) for f in fields})
-        whole = table.whole | frozenset(fields) if is_whole else table.whole
+        new_columns = table.learn_columns(event, stream.epoch)
+        whole = table.whole | frozenset(event.fields) if event.event_type == "insert" else table.whole
         if new_columns or whole != table.whole or event.index > table.last_index:
             table.whole = whole
             table.last_index = max(table.last_index, event.index)
@@ -326,8 +416,18 @@ class TablesView(View):
                 "UPDATE tables_table SET columns = ?, whole = ?, last_index = ? WHERE id = ?",
                 (_encode(table.columns).decode(), _encode(sorted(whole)).decode(), table.last_index, table.id),
             )
-        table.seen.add(fields)
         return table
+
+    @staticmethod
+    def _rekeyed(conn: sqlite3.Connection, table: Table, key: tuple[str, ...] | None) -> Table:
+        """
+        Begin a table anew that has got another key: its rows can't be told apart by the old one any more.
+        """
+        for store in tables_discarded.ROW_STORES:
+            conn.execute(f"DELETE FROM {store} WHERE table_id = ?", (table.id,))
+        text = None if key is None else _encode(key).decode()
+        conn.execute("UPDATE tables_table SET key = ? WHERE id = ?", (text, table.id))
+        return Table(table.id, key, {}, frozenset(), table.last_index)
 
     @staticmethod
     def _read_table(conn: sqlite3.Connection, name: tuple[str, str, str]) -> Table | None:
@@ -345,26 +445,34 @@ class TablesView(View):
         Remove what the snapshot did not confirm; a removed row leaves a tombstone just below the snapshot's beginning.
         """
         removed = 0
-        below = (stream.epoch, stream.epoch, start_index)
-        for table_id, name, key in conn.execute(
-            "SELECT id, name, key FROM tables_table WHERE task_id = ?", (stream.task_id,)
+        for table_id, schema, name, key in conn.execute(
+            "SELECT id, schema, name, key FROM tables_table WHERE task_id = ?", (stream.task_id,)
         ).fetchall():
-            if tables is not None and name not in tables:
+            if not is_among(tables, schema, name):
                 continue
+            before = removed
             if key is None:
-                removed += self._keyless.sweep(conn, table_id, stream, start_index)
-                continue
-            old = "table_id = ? AND run <> ? AND doc IS NOT NULL AND (epoch < ? OR (epoch = ? AND idx < ?))"
-            for row_id, late in conn.execute(
-                f"SELECT id, late FROM tables_row WHERE {old} AND late IS NOT NULL", (table_id, stream.run, *below)
-            ).fetchall():
-                if max(tuple(at) for at in _decode(late).values() or [(-1, -1)]) < (stream.epoch, start_index):
-                    conn.execute("UPDATE tables_row SET late = NULL WHERE id = ?", (row_id,))
-            removed += conn.execute(
-                f"UPDATE tables_row SET doc = NULL, image = ?, epoch = ?, idx = ? WHERE {old} AND late IS NULL",
-                (DELETED, stream.epoch, start_index - 1, table_id, stream.run, *below),
-            ).rowcount
+                rows = self._ordinal if self._ordinal.is_numbered(conn, table_id) else self._keyless
+                removed += rows.sweep(conn, table_id, stream, start_index)
+            else:
+                removed += self._sweep_keyed(conn, table_id, stream, start_index)
+            if removed > before:
+                conn.execute("UPDATE tables_table SET changed_at = ? WHERE id = ?", (time.time_ns(), table_id))
         return removed
+
+    @staticmethod
+    def _sweep_keyed(conn: sqlite3.Connection, table_id: int, stream: Stream, start_index: int) -> int:
+        below = (stream.epoch, stream.epoch, start_index)
+        old = "table_id = ? AND run <> ? AND doc IS NOT NULL AND (epoch < ? OR (epoch = ? AND idx < ?))"
+        for row_id, late in conn.execute(
+            f"SELECT id, late FROM tables_row WHERE {old} AND late IS NOT NULL", (table_id, stream.run, *below)
+        ).fetchall():
+            if max(tuple(at) for at in _decode(late).values() or [(-1, -1)]) < (stream.epoch, start_index):
+                conn.execute("UPDATE tables_row SET late = NULL WHERE id = ?", (row_id,))
+        return conn.execute(
+            f"UPDATE tables_row SET doc = NULL, image = ?, epoch = ?, idx = ? WHERE {old} AND late IS NULL",
+            (DELETED, stream.epoch, start_index - 1, table_id, stream.run, *below),
+        ).rowcount
 
     def collect_garbage(self, conn: sqlite3.Connection, task_id: str, epoch: int, checkpoint: int, limit: int) -> int:
         """
@@ -375,7 +483,8 @@ class TablesView(View):
             if forgotten >= limit:
                 break
             if key is None:
-                forgotten += self._keyless.fold(conn, table_id, epoch, checkpoint, limit - forgotten)
+                rows = self._ordinal if self._ordinal.is_numbered(conn, table_id) else self._keyless
+                forgotten += rows.fold(conn, table_id, epoch, checkpoint, limit - forgotten)
                 continue
             forgotten += conn.execute(
                 "DELETE FROM tables_row WHERE id IN (SELECT id FROM tables_row WHERE table_id = ? AND doc IS NULL"
@@ -384,17 +493,57 @@ class TablesView(View):
             ).rowcount
         return forgotten
 
+    def discard(self, conn: sqlite3.Connection, task_id: str) -> None:
+        """
+        Let go of the tables of a sync.
+        """
+        tables_discarded.discard(conn, task_id)
+        self._tables = {name: table for name, table in self._tables.items() if name[0] != task_id}
+
+    def clear_discarded(self, conn: sqlite3.Connection, limit: int) -> int:
+        """
+        Remove rows of tables that were let go of.
+        """
+        return tables_discarded.clear(conn, limit)
+
     def list_tables(self, conn: sqlite3.Connection) -> list[dict[str, Any]]:
         """
         Describe the tables.
         """
         return self._queries.list_tables(conn)
 
+    def describe_table(self, conn: sqlite3.Connection, task_id: str, schema: str, table: str) -> dict[str, Any] | None:
+        """
+        Describe one table.
+        """
+        return self._queries.table(conn, task_id, schema, table)
+
+    def list_streams(self, conn: sqlite3.Connection) -> list[StreamInfo]:
+        """
+        Tell which tables there are.
+        """
+        return self._queries.list_streams(conn)
+
     def query_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> RowPage | None:
         """
         Return rows of a table.
         """
         return self._queries.rows(task_id, schema, table, query)
+
+    def sort_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> SortedRows | None:
+        """
+        Begin to give all rows in an order.
+        """
+        try:
+            return SortedRows(self.database, (task_id, schema, table), query)
+        except LookupError:
+            return None
+
+    def count_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> RowCount | None:
+        """
+        Count rows of a table.
+        """
+        return self._queries.count(task_id, schema, table, query)
 
     def get_row(self, task_id: str, schema: str, table: str, key: list[Any]) -> dict[str, Any] | msgspec.Raw | None:
         """

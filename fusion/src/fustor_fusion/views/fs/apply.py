@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, repeat
 from operator import itemgetter
@@ -112,7 +113,11 @@ class Applier:
                     self._upsert(conn, task, rows)
             self._flush(conn)
             self._totals.write(conn)
-            conn.execute("UPDATE fs_trees SET last_index = max(last_index, ?) WHERE id = ?", (event.index, tree))
+            conn.execute(
+                "UPDATE fs_trees SET last_index = max(last_index, ?), changed_at = CASE WHEN ? THEN ? ELSE changed_at END"
+                " WHERE id = ?",
+                (event.index, applied.applied > 0, time.time_ns(), tree),
+            )
             self.memory.end(conn)
         except (
             sqlite3.IntegrityError,

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fustor_core.errors import InvalidRequest
+from fustor_fusion.cursors import decode_cursor, encode_cursor
 from fustor_fusion.views.fs.filters import SORTED_BY, Filters, Order, Sort
 from fustor_fusion.views.fs.places import (
     ENTRY,
     INHABITED,
     Tree,
-    decode_cursor,
-    encode_cursor,
     find_entry,
     one_state,
     to_entry,

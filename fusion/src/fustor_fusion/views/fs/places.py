@@ -4,8 +4,6 @@ From what a request says (`tree`, `path`) to a tree and a path in it; and single
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from fustor_core.errors import InvalidRequest, NotFoundError
 from fustor_fusion.views.fs.apply import root_name
+from fustor_fusion.views.fs.discarded import NOBODY
 from fustor_fusion.views.fs.schema import GHOST, TYPE_OF_KIND
 
 ENTRY: Final = "e.name, e.kind, e.size, e.mtime, e.ctime, e.mode, e.uid, e.gid, e.inode, e.target"
@@ -35,6 +32,7 @@ class Tree:
     root: str
     complete: bool
     last_index: int
+    changed_at: int | None
 
     @property
     def root_path(self) -> str:
@@ -63,8 +61,10 @@ def trees(conn: sqlite3.Connection) -> list[Tree]:
     """
     Return all trees, the oldest first.
     """
-    found = conn.execute("SELECT id, task, root, complete, last_index FROM fs_trees ORDER BY id")
-    return [Tree(r[0], r[1], r[2], bool(r[3]), r[4]) for r in found]
+    found = conn.execute(
+        "SELECT id, task, root, complete, last_index, changed_at FROM fs_trees WHERE task <> ? ORDER BY id", (NOBODY,)
+    )
+    return [Tree(r[0], r[1], r[2], bool(r[3]), r[4], r[5]) for r in found]
 
 
 def find_place(conn: sqlite3.Connection, tree: str | None, path: str) -> tuple[list[Tree], str]:
@@ -177,33 +177,3 @@ def is_inhabited(conn: sqlite3.Connection, tree: Tree, path: str) -> bool:
     """
     query = f"SELECT 1 FROM fs_dirs WHERE tree = ? AND path = ? AND {INHABITED}"
     return conn.execute(query, (tree.id, path)).fetchone() is not None
-
-
-def encode_cursor(*parts: Any) -> str:
-    """
-    Make a cursor of where to go on.
-    """
-    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
-    """
-    Read a cursor back; its parts have the types `kinds`.
-
-    Raises:
-        InvalidRequest: It is not one of ours, or of another kind of request.
-    """
-    try:
-        parts = msgspec.json.decode(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError) as e:
-        raise _bad_cursor(cursor) from e
-    if not isinstance(parts, list) or len(parts) != len(kinds) or not all(map(isinstance, parts, kinds)):
-        raise _bad_cursor(cursor)
-    return parts
-
-
-def _bad_cursor(cursor: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"`cursor` {cursor!r} does not belong to this request",
-        hint="give `next` of the answer before, all else unchanged",
-    )

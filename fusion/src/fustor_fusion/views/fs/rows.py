@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from fustor_core.errors import InvalidRequest
 from fustor_core.models.file_row import FILE_COLUMNS, FILE_FIELDS
+from fustor_fusion.cursors import decode_cursor, encode_cursor
 from fustor_fusion.views.base import RowFilter, RowPage, RowQuery
 from fustor_fusion.views.fs.apply import root_name
 from fustor_fusion.views.fs.filters import KIND
-from fustor_fusion.views.fs.places import Tree, decode_cursor, encode_cursor, one_state
+from fustor_fusion.views.fs.places import Tree, one_state
 from fustor_fusion.views.fs.schema import KIND_OF_TYPE
 
 _TYPE: Final = f"CASE {KIND} " + " ".join(f"WHEN {k} THEN '{t}'" for t, k in KIND_OF_TYPE.items()) + " END"
@@ -96,13 +97,13 @@ def _by_column(conn: sqlite3.Connection, query: RowQuery, where: str, values: di
         values |= {"after_value": value, "after_place": place, "after_at": at}
         behind = f"(place, at) {beyond} (:after_place, :after_at)"
         if value is None:
-            others = "0" if query.descending else f"{column} IS NOT NULL"
-            where += f" AND ({others} OR ({column} IS NULL AND {behind}))"
+            where += f" AND ({column} IS NULL AND {behind})"
         else:
-            nulls = f"{column} IS NULL OR " if query.descending else ""
-            where += f" AND ({nulls}{column} {beyond} :after_value OR ({column} = :after_value AND {behind}))"
+            where += (
+                f" AND ({column} IS NULL OR {column} {beyond} :after_value OR ({column} = :after_value AND {behind}))"
+            )
     sql = f"""SELECT * FROM ({_ROOT} UNION ALL {_INSIDE}) WHERE 1{where}
-        ORDER BY {column} {way}, place {way}, at {way} LIMIT :most"""
+        ORDER BY {column} IS NULL, {column} {way}, place {way}, at {way} LIMIT :most"""
     return conn.execute(sql, values).fetchall()
 
 
@@ -120,6 +121,9 @@ def _condition(one: RowFilter, values: dict[str, Any]) -> str:
         return f"{column} IS {'NOT ' if one.value.lower() in {'false', '0'} else ''}NULL"
     if one.op == "like":
         return f"{column} LIKE {bind(one.value)}"
+    if one.op == "contains":
+        literal = one.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        return f"{column} LIKE {bind(f'%{literal}%')} ESCAPE '\\'"
     if one.op == "in":
         return f"{column} IN ({', '.join(bind(_value(column, part)) for part in one.value.split(','))})"
     return f"{column} {_OPS[one.op]} {bind(_value(column, one.value))}"

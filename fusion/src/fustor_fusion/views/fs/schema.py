@@ -4,7 +4,7 @@ What the view keeps in the datastore's database.
 | table | one row per | note |
 |---|---|---|
 | `fs_state` | database | `generation` counts the applied events: memory that differs from it was rolled back |
-| `fs_trees` | (sync, root) | |
+| `fs_trees` | (sync, root) | `changed_at`: when its entries changed last; NULL in a store from before that was noted |
 | `fs_dirs` | directory | long paths are stored once; counters of direct children (`files`...) and of all below (`t_files`...) |
 | `fs_entries` | entry | clustered by (dir, name): a listing reads neighbours |
 | `fs_names` | up to `NAMES_PER_DOC` names of one directory | the document that search reads |
@@ -54,6 +54,7 @@ _TABLES: Final = (
         root TEXT NOT NULL,
         complete INTEGER NOT NULL DEFAULT 0,
         last_index INTEGER NOT NULL DEFAULT -1,
+        changed_at INTEGER,
         UNIQUE (task, root)
     ) STRICT
     """,
@@ -121,6 +122,8 @@ def create_tables(conn: sqlite3.Connection) -> None:
     """
     for statement in _TABLES:
         conn.execute(statement)
+    if "changed_at" not in {row[1] for row in conn.execute("PRAGMA table_info(fs_trees)")}:
+        conn.execute("ALTER TABLE fs_trees ADD COLUMN changed_at INTEGER")
     conn.execute("INSERT OR IGNORE INTO fs_state VALUES (1, ?, 0, 1, 1)", (uuid.uuid4().hex,))
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fustor_core.errors import InvalidRequest
+from fustor_fusion.cursors import decode_cursor, encode_cursor
 from fustor_fusion.views.fs.filters import Filters, Order, Sort
 from fustor_fusion.views.fs.index import Hints, SearchIndex
 from fustor_fusion.views.fs.patterns import Pattern
-from fustor_fusion.views.fs.places import ENTRY, Tree, decode_cursor, encode_cursor, one_state, to_entry
+from fustor_fusion.views.fs.places import ENTRY, Tree, one_state, to_entry
 
 _DOCS_AT_ONCE: Final = 256
 _MOST_DIRS: Final = 2000  # more directories than this match a path: reading all documents is quicker

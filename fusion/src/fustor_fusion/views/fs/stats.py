@@ -97,7 +97,8 @@ def table_rows(conn: sqlite3.Connection) -> list[dict[str, Any]]:
     rows = []
     for tree in trees(conn):
         found = conn.execute(
-            "SELECT t_files + t_dirs + t_others + t_symlinks FROM fs_dirs WHERE tree = ? AND path = ''", (tree.id,)
+            "SELECT t_files + t_dirs + t_others + t_symlinks, t_bytes FROM fs_dirs WHERE tree = ? AND path = ''",
+            (tree.id,),
         ).fetchone()
         root = conn.execute(
             "SELECT count(*) FROM fs_entries WHERE dir = ? AND name = '' AND kind >= 0", (-tree.id,)
@@ -111,6 +112,8 @@ def table_rows(conn: sqlite3.Connection) -> list[dict[str, Any]]:
                 "key": list(FILE_KEY),
                 "columns": FILE_COLUMNS,
                 "last_index": tree.last_index,
+                "bytes": found[1] if found else 0,
+                "changed_at": tree.changed_at,
             }
         )
     return rows

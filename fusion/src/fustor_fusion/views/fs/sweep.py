@@ -5,10 +5,11 @@ Removing many rows at once: what a snapshot did not confirm, and tombstones that
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import Final
 
 from fustor_core.models.file_row import FILES_TABLE
-from fustor_fusion.views.base import Stream
+from fustor_fusion.views.base import Stream, is_among
 from fustor_fusion.views.fs.apply import Applier, uncount
 from fustor_fusion.views.fs.schema import DELETED, DIR, GHOST, folded_or_none
 from fustor_fusion.views.fs.totals import Totals
@@ -38,14 +39,16 @@ def sweep(
 
     The rows of the sync are read once, in C (about 0.1 s per million); only what is removed costs more.
     """
-    if tables is not None and FILES_TABLE not in tables:
-        return 0
     memory = applier.memory
     memory.begin(conn)
     removed = 0
+    now = time.time_ns()
     run = stream.run or 0
     version = (stream.epoch, start_index)
-    for (tree,) in conn.execute("SELECT id FROM fs_trees WHERE task = ?", (stream.task_id,)).fetchall():
+    for tree, root in conn.execute("SELECT id, root FROM fs_trees WHERE task = ?", (stream.task_id,)).fetchall():
+        if not is_among(tables, root, FILES_TABLE):
+            continue
+        before = removed
         removed += conn.execute(
             f"""UPDATE fs_entries SET kind = {GHOST}, epoch = ?, idx = ?
             WHERE dir = ? AND name = '' AND kind >= 0 AND run <> ? AND (epoch, idx) < (?, ?)""",
@@ -65,7 +68,10 @@ def sweep(
             if len(found) < _AT_ONCE:
                 break
             after = found[-1][0]
-        conn.execute("UPDATE fs_trees SET complete = 1 WHERE id = ?", (tree,))
+        conn.execute(
+            "UPDATE fs_trees SET complete = 1, changed_at = CASE WHEN ? THEN ? ELSE changed_at END WHERE id = ?",
+            (removed > before, now, tree),
+        )
     memory.end(conn)
     return removed
 

@@ -12,8 +12,8 @@ from fastapi import APIRouter
 
 from fustor_core.models.envelope import WireEvent
 from fustor_core.models.file_row import FILES_TABLE
-from fustor_fusion.views.base import Applied, Database, RowPage, RowQuery, Stream, View
-from fustor_fusion.views.fs import routes, rows, stats, sweep
+from fustor_fusion.views.base import Applied, Database, RowPage, RowQuery, Stream, StreamInfo, View
+from fustor_fusion.views.fs import discarded, routes, rows, stats, sweep
 from fustor_fusion.views.fs.apply import Applier
 from fustor_fusion.views.fs.index import SearchIndex
 from fustor_fusion.views.fs.places import Tree, trees
@@ -24,7 +24,7 @@ class FsView(View):
     """
     File trees: every table named `files`. Routes below `/views/fs`.
 
-    Concurrency: `apply`, `sweep`, `collect_garbage`, `rolled_back` and `committed` only on the applier thread; the index
+    Concurrency: `apply`, `sweep`, `collect_garbage`, `discard`, `clear_discarded`, `rolled_back` and `committed` only on the applier thread; the index
     has a thread of its own, from the first commit to `close`.
     """
 
@@ -51,8 +51,18 @@ class FsView(View):
     def collect_garbage(self, conn: sqlite3.Connection, task_id: str, epoch: int, checkpoint: int, limit: int) -> int:
         return sweep.collect_garbage(conn, self._applier, task_id, epoch, checkpoint, limit)
 
+    def discard(self, conn: sqlite3.Connection, task_id: str) -> None:
+        discarded.discard(conn, task_id)
+        self._applier.reset()  # the id of a tree of it may be that of another one some day
+
+    def clear_discarded(self, conn: sqlite3.Connection, limit: int) -> int:
+        return discarded.clear(conn, limit)
+
     def list_tables(self, conn: sqlite3.Connection) -> list[dict[str, Any]]:
         return stats.table_rows(conn)
+
+    def list_streams(self, conn: sqlite3.Connection) -> list[StreamInfo]:
+        return [StreamInfo(tree.task, tree.root, FILES_TABLE, tree.last_index, "tree") for tree in trees(conn)]
 
     def query_rows(self, task_id: str, schema: str, table: str, query: RowQuery) -> RowPage | None:
         with self.database.read() as conn:
