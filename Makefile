@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 UV_RUN := uv run --frozen
 
-.PHONY: help install fmt lint type test e2e torture bench docs build check
+.PHONY: help install fmt lint type test e2e torture bench docs pictures build check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,14 +29,17 @@ test: ## tests of the members, of the layout, docs and dev-tools
 e2e: ## tests with the three real services, kills included
 	$(UV_RUN) python -m pytest -q tests/e2e tests/faults
 
-torture: ## twenty seeds of random work with kill -9 in between (about twenty minutes)
-	FUSTOR_TORTURE_SEEDS=20 $(UV_RUN) python -m pytest -q -m torture tests/faults
+torture: ## random work with kill -9 in between: twenty seeds, and 200 examples for each database (over an hour)
+	FUSTOR_TORTURE_SEEDS=20 FUSTOR_MACHINE_RUNS=200 $(UV_RUN) python -m pytest -q -m torture tests/faults
 
 bench: ## 300,000 files through the three services; writes benchmarks/RESULTS.md
 	$(UV_RUN) python benchmarks/fs/run.py --files 300000 --write
 
 docs: ## generate the reference pages
 	$(UV_RUN) python dev-tools/gen_reference.py
+
+pictures: ## pictures of every page of the consoles in docs/images (half an hour)
+	$(UV_RUN) python dev-tools/screenshots.py
 
 build: ## an sdist and a wheel of every member in dist/
 	uv build --all-packages --no-sources

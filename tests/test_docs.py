@@ -14,8 +14,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(
-    path for pattern in ("*.md", "docs/**/*.md", "agent/docs/*.md", "benchmarks/**/*.md") for path in ROOT.glob(pattern)
+    path
+    for pattern in ("*.md", "docs/**/*.md", "*/README.md", "*/docs/*.md", "packages/*/README.md")
+    for path in ROOT.glob(pattern)
 )
+CHINESE = ".zh-CN.md"
+TRANSLATED = [page for page in DOCS if page.name.endswith(CHINESE)]
+COMMENTS = {"bash": "#", "yaml": "#", "ini": "#", "toml": "#", "sql": "--"}
+"""
+How comments begin, in the languages whose comments are translated with the page.
+"""
 READMES = ("README.md", "README.zh-CN.md")
 ROUTES_ADDED_BY_FASTAPI = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
 
@@ -161,18 +169,114 @@ def test_make_targets_the_docs_name_exist() -> None:
     assert {name for _, name in named} <= targets, named
 
 
+def english_of(page: Path) -> Path:
+    return page.with_name(page.name.removesuffix(CHINESE) + ".md")
+
+
+def code_of(page: Path) -> list[tuple[str, str]]:
+    """
+    Return the blocks of a page as (language, code), without translated comments. A block that names no language is a drawing: its
+    words are translated.
+    """
+    found = []
+    for language, code in re.findall(r"```(\w*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        if language in COMMENTS:
+            code = re.sub(rf"(^|[ \t]+){COMMENTS[language]} .*$", "", code, flags=re.MULTILINE)
+        found.append((language, code if language else ""))
+    return found
+
+
+def prose_of(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+
+
+def links_of(page: Path) -> list[tuple[str, str]]:
+    """
+    Return the links of a page to files of the repository, as (target, anchor).
+    """
+    found = re.findall(r"\]\(([^)\s#]*)(?:#([^)]*))?\)", prose_of(page))
+    return [(target, anchor) for target, anchor in found if "://" not in target and not target.startswith("mailto:")]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """
+    Return the anchors that GitHub makes of the headings of a page.
+    """
+    headings = re.findall(r"^#+ (.*)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_both_languages_show_the_same_code(page: Path) -> None:
+    """
+    Code that is tested in one language is what readers of the other copy.
+    """
+    assert code_of(page) == code_of(english_of(page))
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_both_languages_say_the_same_things(page: Path) -> None:
+    """
+    A section, or a row of a table, that is added in one language is missed in the other.
+    """
+    shapes = [re.findall(r"^#+ |^\||^ *- |^\d+\. ", prose_of(each), re.MULTILINE) for each in (page, english_of(page))]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_readers_of_either_language_find_the_other_and_keep_theirs(page: Path) -> None:
+    """
+    Each page of a pair begins with a link to the other; all other links of a Chinese page lead to Chinese pages where there are any.
+    """
+    english = english_of(page)
+    for one, link in ((page, f"[English]({english.name})"), (english, f"[中文]({page.name})")):
+        assert one.read_text("utf-8").split("\n")[2] == link, one
+    left = [
+        target
+        for target, _ in links_of(page)
+        if target.endswith(".md")
+        and not target.endswith(CHINESE)
+        and target != english.name
+        and (page.parent / target).with_suffix("").with_suffix(CHINESE).exists()
+    ]
+    assert not left
+
+
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page: Path) -> None:
     """
-    Each link of a page to a file of the repository leads to one that exists.
+    Each link of a page to a file of the repository leads to one that exists, and to a heading that it has.
     """
-    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-    missing = [
-        target
-        for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
-        if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists()
-    ]
+    missing = []
+    for target, anchor in links_of(page):
+        file = page.parent / target if target else page
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            missing.append(f"{target}#{anchor}")
     assert not missing
+
+
+def test_messages_that_pages_tell_the_remedy_of_are_ours() -> None:
+    """
+    Who looks up what a service said finds it word by word: each quoted message is in the code, around the parts that vary.
+    """
+    sources = "\n".join(
+        path.read_text("utf-8") for folder in ("*/src", "packages/*/src") for path in ROOT.glob(f"{folder}/**/*.py")
+    )
+    parts: list[str] = []
+    for page in (
+        "operate.md",
+        "operate.zh-CN.md",
+        "write-a-third-party-driver.md",
+        "write-a-third-party-driver.zh-CN.md",
+    ):
+        for line in (ROOT / "docs/how-to" / page).read_text("utf-8").splitlines():
+            if not line.startswith("| "):
+                continue
+            quoted = re.findall(r"`([^`]* [^`]*)`", line.split("|")[1])
+            told = [one for one in quoted if not one.startswith("ModuleNotFoundError")]  # Python's own
+            parts += [part.strip() for one in told for part in re.split(r"\.\.\.|'[^']*'", one) if part.strip()]
+    assert len(parts) > 20
+    assert [part for part in parts if part not in sources] == []
 
 
 def test_the_files_that_hold_the_invariants_exist() -> None:
@@ -228,3 +332,16 @@ def test_the_way_of_an_event_names_files_that_are_there() -> None:
                 continue
             package = Path(*before.parts[: before.parts.index("src") + 2])
             assert any((ROOT / folder / name).is_file() for folder in (before.parent, package)), f"{name} in {step}"
+
+
+def test_every_picture_that_a_page_shows_is_there() -> None:
+    """
+    And none is kept that no page shows.
+    """
+    shown: set[Path] = set()
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("*/docs/*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r'(?:src|srcset)="([^"]+\.png)"', page.read_text("utf-8")):
+            shown.add((page.parent / target).resolve())
+    assert shown, "the guides show pictures"
+    assert [str(one) for one in shown if not one.exists()] == []
+    assert set((ROOT / "docs" / "images").glob("*.png")) - shown == set()

@@ -40,6 +40,8 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
+            # Tests that run in the background have Ctrl-C turned off; who sits at a terminal has not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def read_until(self, *wanted: str) -> None:
@@ -122,6 +124,25 @@ def test_up_query_down_and_up_again(fustor: Command, tmp_path: Path) -> None:
         fustor("up", str(tree), "-D")
 
 
+def test_a_reader_that_goes_away_ends_nothing_that_is_to_go_on(fustor: Command, tmp_path: Path) -> None:
+    """
+    `fustor up -D | head -1`: the services come up all the same, with their sync, and stay.
+    """
+    tree = tmp_path / "tree"
+    make_tree(tree, 50)
+    command = [str(SCRIPT), "up", str(tree), "-D"]
+    with subprocess.Popen(command, env=fustor.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as up:
+        assert up.stdout is not None and up.stderr is not None
+        assert up.stdout.readline().startswith(b"Starting")
+        up.stdout.close()
+        said = up.stderr.read().decode()
+    assert up.returncode == 0, said
+    assert "Traceback" not in said and "Broken" not in said
+    status = json.loads(fustor("status", "--json"))
+    assert {one["state"] for one in status["services"]} == {"running"}
+    assert [one["state"] for one in status["syncs"]] == ["live"]
+
+
 def pushed_rows(fustor: Command) -> int:
     (sync,) = json.loads(fustor("status", "--json"))["syncs"]
     rows: int = sync["pushed_rows"]
@@ -130,8 +151,8 @@ def pushed_rows(fustor: Command) -> int:
 
 def test_up_in_the_foreground_shows_progress_and_redoes_nothing(fustor: Command, tmp_path: Path) -> None:
     """
-    On a terminal: a bar, then the status screen; Ctrl-C stops the services and leaves the terminal as it was; what the
-    second start pushes is what changed in between, and nothing else.
+    On a terminal: a bar while the tree is taken in, then the status screen; Ctrl-C stops the services and leaves the
+    terminal as it was; what the second start pushes is what changed in between, and nothing else.
     """
     tree = tmp_path / "a tree"
     make_tree(tree, 3000)
@@ -144,7 +165,8 @@ def test_up_in_the_foreground_shows_progress_and_redoes_nothing(fustor: Command,
             pushed = pushed_rows(fustor)
             assert terminal.press_ctrl_c() == 0
             shown = " ".join(terminal.screen.decode(errors="replace").split())  # long paths fold lines
-            assert "entries/s" in shown and "━" in shown, shown
+            if added is None:  # afterwards there may be nothing left to wait for, and then no bar is drawn
+                assert "entries/s" in shown and "━" in shown, shown
             assert "Stopped. The data stays; go on with: fustor up" in shown
             assert terminal.is_restored()
         finally:

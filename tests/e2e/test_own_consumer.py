@@ -121,6 +121,6 @@ def test_plain_upsert_converges_over_kills(make_stack: Callable[..., Stack], con
         )
 
     wait_for("the consumer has the tree", lambda: held() == truth, timeout_s=120, on_timeout=differs)
-    assert stack.ask_snapshot()
-    wait_for("one more snapshot ends", lambda: not stack.sync_status().get("snapshot"), timeout_s=60)
+    wait_for("a snapshot can be asked for", stack.ask_snapshot)
+    wait_for("one more snapshot ends", lambda: not stack.sync_status().get("snapshot"))
     assert held() == truth

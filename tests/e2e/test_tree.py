@@ -97,9 +97,7 @@ def test_a_live_file_is_found_while_the_snapshot_still_runs(stack: Stack) -> Non
         number += 1
         (stack.tree / "project-00" / name).write_text("now")
 
-        wait_for(
-            f"{name} is found", partial(is_found, stack, name), timeout_s=30, every_s=0.002, on_timeout=stack.tails
-        )
+        wait_for(f"{name} is found", partial(is_found, stack, name), every_s=0.002, on_timeout=stack.tails)
         ended = bool((stack.fusion_sync().get("snapshot") or {}).get("ended_at"))
         seen_during += not ended
     assert seen_during > 0, "no live file was visible before the snapshot had ended"

@@ -73,6 +73,7 @@ def test_the_tree_is_right_after_random_work_and_kills(make_stack: Callable[...,
 
 
 @pytest.mark.torture
+@pytest.mark.alone
 @pytest.mark.skipif(not os.access(INOTIFY_QUEUE, os.W_OK), reason="only root can lower inotify's queue limit")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_with_an_inotify_queue_that_overflows(make_stack: Callable[..., Stack], seed: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.stack import free_port
 
 SCRIPT = Path(sys.executable).with_name("fustor")
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 
 class Command:

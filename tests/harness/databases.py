@@ -5,6 +5,7 @@ Databases for tests that work on them at random: how each is started, written to
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import threading
 from collections import Counter
@@ -14,7 +15,9 @@ from typing import Any, ClassVar, Protocol
 import psycopg
 import pymysql
 
+from fustor_core.testing.binlog_server import BinlogServer
 from fustor_core.testing.mariadb_server import MariaDbServer
+from fustor_core.testing.mysql_server import MysqlServer
 from fustor_core.testing.postgres_server import PostgresServer
 from fustor_core.testing.private_server import PASSWORD, USER, PrivateServer
 
@@ -29,12 +32,14 @@ class Work(Protocol):
         server: Private to the test.
         schema: That the tables are in.
         tables: Their names.
+        keyless: Those without a key, whose rows are there several times.
         passing: Errors of a killed server, a deadlock, a key that is there already: what was not committed is gone.
     """
 
     server: PrivateServer
     schema: ClassVar[str]
     tables: ClassVar[Mapping[str, str]]
+    keyless: ClassVar[frozenset[str]]
     passing: ClassVar[tuple[type[Exception], ...]]
 
     def prepare(self) -> None:
@@ -83,11 +88,15 @@ class MariaDbWork:
     tables: ClassVar[Mapping[str, str]] = {
         "plain": "id INT PRIMARY KEY, v VARCHAR(40), n DECIMAL(20,6)",
         "composed": "a VARCHAR(10) COLLATE utf8mb4_general_ci, b INT, v VARCHAR(40), PRIMARY KEY (a, b)",
+        "bag": "a INT, b VARCHAR(40), KEY (a)",
     }
+    keyless = frozenset({"bag"})
     passing = (pymysql.err.OperationalError, pymysql.err.IntegrityError, pymysql.err.InterfaceError)
 
+    server_class: ClassVar[type[BinlogServer]] = MariaDbServer
+
     def __init__(self) -> None:
-        self.server = MariaDbServer.start_new(
+        self.server = self.server_class.start_new(
             {"innodb-lock-wait-timeout": "2", "innodb-flush-log-at-trx-commit": "1", "sync-binlog": "1"}
         )
 
@@ -108,8 +117,16 @@ class MariaDbWork:
             cursor.execute(f"TRUNCATE TABLE {chance.choice(list(self.tables))}")
             return
         with contextlib.suppress(pymysql.err.OperationalError, pymysql.err.ProgrammingError):
-            change = chance.choice(("ADD COLUMN extra INT DEFAULT 7", "DROP COLUMN extra", "MODIFY v VARCHAR(60)"))
-            cursor.execute(f"ALTER TABLE plain {change}")
+            change = chance.choice(
+                (
+                    "plain ADD COLUMN extra INT DEFAULT 7",
+                    "plain DROP COLUMN extra",
+                    "plain MODIFY v VARCHAR(60)",
+                    "bag ADD COLUMN extra INT DEFAULT 7",
+                    "bag DROP COLUMN extra",
+                )
+            )
+            cursor.execute(f"ALTER TABLE {change}")
 
     def statement(self, chance: random.Random) -> str:
         n, m, word = chance.randrange(300), chance.randrange(300), f"v{chance.randrange(10**6)}"
@@ -124,6 +141,10 @@ class MariaDbWork:
                 f"REPLACE INTO composed VALUES ('{letter}{n}', {m % 5}, '{word}')",
                 f"UPDATE IGNORE composed SET a = UPPER(a), b = {m % 5} WHERE a = '{letter}{n}'",
                 f"DELETE FROM composed WHERE a < '{letter}' LIMIT 3",
+                f"INSERT INTO bag (a, b) VALUES ({n % 7}, '{letter}'), ({n % 7}, '{letter}'), ({m % 7}, NULL)",
+                f"DELETE FROM bag WHERE a = {n % 7} LIMIT {m % 5}",
+                f"UPDATE bag SET a = {m % 7} WHERE a = {n % 7} LIMIT {m % 4}",
+                f"UPDATE bag SET b = '{letter}' WHERE a = {n % 7} AND b IS NULL",
             )
         )
 
@@ -131,6 +152,24 @@ class MariaDbWork:
         with self.connect() as connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
             cursor.execute(f"SELECT * FROM {table}")
             return Counter(map(comparable, cursor.fetchall()))
+
+
+class MysqlWork(MariaDbWork):
+    """
+    MySQL, half of whose transactions are compressed.
+    """
+
+    server_class = MysqlServer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections = itertools.count()
+
+    def connect(self) -> Any:
+        connection = super().connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION binlog_transaction_compression = %s", (next(self._connections) % 2,))
+        return connection
 
 
 class PostgresWork:
@@ -143,7 +182,9 @@ class PostgresWork:
         "plain": "id INT PRIMARY KEY, v TEXT, n NUMERIC(20,6)",
         "composed": 'a TEXT COLLATE "und-x-icu", b INT, v TEXT, PRIMARY KEY (a, b)',
         "large": "id INT PRIMARY KEY, big TEXT, v TEXT",
+        "bag": "a INT, b TEXT",
     }
+    keyless = frozenset({"bag"})
     passing = (psycopg.OperationalError, psycopg.IntegrityError, psycopg.InterfaceError)
 
     def __init__(self) -> None:
@@ -151,7 +192,9 @@ class PostgresWork:
 
     def prepare(self) -> None:
         self.server.sql("; ".join(f"CREATE TABLE {name} ({columns})" for name, columns in self.tables.items()))
-        self.server.sql("ALTER TABLE large ALTER COLUMN big SET STORAGE EXTERNAL")
+        self.server.sql(
+            "ALTER TABLE large ALTER COLUMN big SET STORAGE EXTERNAL; ALTER TABLE bag REPLICA IDENTITY FULL"
+        )
 
     def source(self) -> dict[str, Any]:
         return {"driver": "postgres", "uri": self.server.uri()}
@@ -168,16 +211,19 @@ class PostgresWork:
         with contextlib.suppress(psycopg.ProgrammingError):
             change = chance.choice(
                 (
-                    "ADD COLUMN extra INT DEFAULT 7",
-                    "DROP COLUMN extra",
-                    "ALTER COLUMN v TYPE VARCHAR(60) USING v || 'x'",
+                    "plain ADD COLUMN extra INT DEFAULT 7",
+                    "plain DROP COLUMN extra",
+                    "plain ALTER COLUMN v TYPE VARCHAR(60) USING v || 'x'",
+                    "bag ADD COLUMN extra INT DEFAULT 7",
+                    "bag DROP COLUMN extra",
                 )
             )
-            cursor.execute(f"ALTER TABLE plain {change}")
+            cursor.execute(f"ALTER TABLE {change}")
 
     def statement(self, chance: random.Random) -> str:
         n, m, word = chance.randrange(300), chance.randrange(300), f"v{chance.randrange(10**6)}"
         letter = chance.choice("aBcDe")
+        some = "ctid = ANY(ARRAY(SELECT ctid FROM bag WHERE a = {0} LIMIT {1}))"
         moved = "NOT EXISTS (SELECT 1 FROM {0} x WHERE x.id = {1})"
         return chance.choice(
             (
@@ -191,6 +237,10 @@ class PostgresWork:
                 f"INSERT INTO large VALUES ({n % 40}, repeat('{word}', 1500), 'a') ON CONFLICT (id) DO UPDATE SET v = '{word}'",
                 f"UPDATE large SET v = '{word}' WHERE id = {n % 40}",
                 f"UPDATE large SET id = {m % 40} WHERE id = {n % 40} AND {moved.format('large', m % 40)}",
+                f"INSERT INTO bag (a, b) VALUES ({n % 7}, '{letter}'), ({n % 7}, '{letter}'), ({m % 7}, NULL)",
+                f"DELETE FROM bag WHERE {some.format(n % 7, m % 5)}",
+                f"UPDATE bag SET a = {m % 7} WHERE {some.format(n % 7, m % 4)}",
+                f"UPDATE bag SET b = '{letter}' WHERE a = {n % 7} AND b IS NULL",
             )
         )
 

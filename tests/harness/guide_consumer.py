@@ -58,6 +58,14 @@ class Consumer:
             self.process.kill()
             self.process.wait()
 
+    def stop(self) -> None:
+        """
+        End it in good order.
+        """
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+
     def documents(self) -> list[str]:
         """
         Return the rows it holds, as JSON.

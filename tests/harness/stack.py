@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 import httpx
 import yaml
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 120.0
 INOTIFY_QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -44,7 +44,7 @@ def wait_for(
     what: str,
     condition: Callable[[], T],
     *,
-    timeout_s: float = 60.0,
+    timeout_s: float = 180.0,
     every_s: float = 0.05,
     on_timeout: Callable[[], str] | None = None,
 ) -> T:
@@ -94,6 +94,12 @@ def inotify_queue_limit(events: int) -> Iterator[None]:
         INOTIFY_QUEUE.write_text(before)
 
 
+AGENT_TOKEN = "the-token-of-every-agent-of-these-tests"
+"""
+What the stack's own client sends to any service; Registry and Fusion are asked with credentials of their own.
+"""
+
+
 @dataclass
 class Service:
     """
@@ -123,7 +129,12 @@ class Service:
     def environment(self) -> dict[str, str]:
         upper = self.name.upper()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FUSTOR_")}
-        return kept | {"FUSTOR_CONFIG_DIR": str(self.folder), f"FUSTOR_{upper}_PORT": str(self.port), **self.env}
+        return kept | {
+            "FUSTOR_CONFIG_DIR": str(self.folder),
+            f"FUSTOR_{upper}_PORT": str(self.port),
+            **({"FUSTOR_AGENT_API_TOKEN": AGENT_TOKEN} if self.name == "agent" else {}),
+            **self.env,
+        }
 
     def start(self, *, wait: bool = True) -> None:
         """
@@ -203,7 +214,7 @@ class Stack:
         )
         self.agent = Service("agent", self.folder / "agent", dict(self.agent_env))
         self.key = ""
-        self.http = httpx.Client(timeout=30)
+        self.http = httpx.Client(timeout=30, headers={"Authorization": f"Bearer {AGENT_TOKEN}"})
 
     @property
     def services(self) -> tuple[Service, Service, Service]:
@@ -246,6 +257,7 @@ class Stack:
         )
         assert key.is_success, key.text
         text: str = key.json()["key"]
+        self.http.post(f"{api}/logout", headers=header)
         return text
 
     def write_agent_config(
