@@ -124,3 +124,10 @@ ensure_debian() {
         say "not installed and needed by some tests: ${missing[*]} (as root: apt-get install ${missing[*]})"
     fi
 }
+
+# Debian stable has no MySQL; see fustor_core.testing.debian_mysql. Without it the tests that need it fail and say why.
+ensure_mysql() {
+    [ -d "$root/.cache/mysql/root" ] && return 0
+    say "fetching a MySQL server for the tests into $root/.cache/mysql (a quarter of a minute, once)"
+    "$root/.venv/bin/python" -m fustor_core.testing.debian_mysql >/dev/null || say "tests that need MySQL will fail"
+}

@@ -18,24 +18,41 @@ import inspect
 import pkgutil
 import re
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from fustor_common.settings import ServiceSettings
 from fustor_core import errors
-from fustor_core.models import config
+from fustor_core.models import config, transforms
+from fustor_core.params import DatabaseParams
+from fustor_core.plugins import pusher_drivers, source_drivers
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 NOT_IMPORTED = ("main", "__main__", "env", "testing")
-SETTINGS_MODULES = ("settings", "params")
-"""
-Last part of the name of the modules in which members keep what can be set.
-"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """
+    One part of the page of settings.
+
+    Attributes:
+        title: Its heading: where a person writes these settings.
+        model: The model or dataclass that checks them.
+        about: What is said below the heading; by default the first paragraph of the model's docstring.
+    """
+
+    title: str
+    model: type[Any]
+    about: str = ""
 
 
 def first_paragraph(text: str | None) -> str:
@@ -107,34 +124,61 @@ def errors_page() -> str:
     return "\n".join(lines)
 
 
-def settings_classes() -> list[type[Any]]:
+def sections() -> Iterator[Section]:
     """
-    Return every model and dataclass in the settings modules of the members, and the configuration models.
+    Yield the parts of the page of settings: services, the configuration file, what each driver understands, what is built in.
     """
-    found: list[type[Any]] = [config.SourceConfig, config.PusherConfig, config.SyncConfig, config.FieldMapping]
-    for name in modules():
-        if name.rsplit(".", 1)[-1] not in SETTINGS_MODULES:
-            continue
-        for value in vars(importlib.import_module(name)).values():
-            own = inspect.isclass(value) and value.__module__ == name and not value.__name__.startswith("_")
-            if own and (issubclass(value, BaseModel) or dataclasses.is_dataclass(value)):
-                found.append(value)
-    return found
+    members = modules()
+    classes = [found for name in members if name.endswith(".settings") for found in own_classes(name)]
+    for found in classes:
+        if issubclass(found, ServiceSettings) and found is not ServiceSettings:
+            yield Section(found.service.capitalize(), found)
+    yield Section("Source: `sources.<id>`", config.SourceConfig)
+    yield Section("Pusher: `pushers.<id>`", config.PusherConfig)
+    yield Section("Sync: `syncs.<id>`", config.SyncConfig)
+    yield Section("`fields_mapping` of a sync", config.FieldMapping)
+    for step in vars(transforms).values():
+        if inspect.isclass(step) and step.__name__.endswith("Step") and not step.__name__.startswith("_"):
+            yield Section(f"Transform `{get_args(step.model_fields['type'].annotation)[0]}` of a sync", step)
+    yield Section("`driver_params` of every source that is a database", DatabaseParams)
+    for kind, catalog in (("source", source_drivers()), ("pusher", pusher_drivers())):
+        for plugin in catalog.list():
+            model = None if plugin.error else catalog.get(plugin.name).params_model
+            if model is not None and model.__module__ in members:
+                yield Section(f"`driver_params` of {kind} `{plugin.name}`", model)
+    for found in classes:
+        if dataclasses.is_dataclass(found):
+            about = f"{first_paragraph(found.__doc__)} No configuration reaches these, but for what the agent's environment names above."
+            yield Section(f"Built in: `{found.__name__}`", found, about)
+
+
+def own_classes(module: str) -> list[type[Any]]:
+    """
+    Return the public classes that a module defines itself.
+    """
+    found = vars(importlib.import_module(module)).values()
+    return [one for one in found if inspect.isclass(one) and one.__module__ == module and one.__name__[0] != "_"]
 
 
 def type_name(annotation: Any) -> str:
     """
     Write a type the way a person would.
     """
+    inner = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return type_name(inner[0])
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(type_name, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(type_name, inner))}]"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return " or ".join(repr(item.value) for item in annotation)
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    literal = re.fullmatch(r"typing\.Literal\[(.*)\]", text)
-    if literal:
-        return literal[1].replace(", ", " or ")
-    return re.sub(r"\b[a-z_]+(\.[a-z_]+)*\.(?=[A-Za-z])", "", text)
+    if annotation is type(None):
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
 
 
 def default_of(info: FieldInfo) -> str:
@@ -149,10 +193,13 @@ def default_of(info: FieldInfo) -> str:
 
 def model_rows(model: type[BaseModel]) -> list[str]:
     """
-    Return the table rows of a pydantic model.
+    Return the table rows of a pydantic model; what every database source knows has a table of its own.
     """
     rows = []
+    told = DatabaseParams.model_fields if issubclass(model, DatabaseParams) and model is not DatabaseParams else {}
     for name, info in model.model_fields.items():
+        if name in told:
+            continue
         shown = name
         if issubclass(model, BaseSettings):
             prefix = str(model.model_config.get("env_prefix", ""))
@@ -196,24 +243,22 @@ def settings_page() -> str:
         "",
         "<!-- Generated by dev-tools/gen_reference.py from the settings models. Do not edit. -->",
         "",
-        "Services read environment variables. Sources, pushers and syncs are entries of `agent-config.yaml`;",
-        "what a driver understands below `driver_params` is listed with the driver.",
+        "The three services read environment variables. Sources, pushers and syncs are entries of `agent-config.yaml`",
+        "([how](../../agent/docs/README.md)); each driver understands `driver_params` of its own.",
     ]
-    for found in settings_classes():
+    for section in sections():
+        found = section.model
         rows = model_rows(found) if issubclass(found, BaseModel) else dataclass_rows(found)
-        if rows:
-            about = first_paragraph(found.__doc__)
-            where = f"`{found.__module__}.{found.__name__}`"
-            lines += [
-                "",
-                f"## {where}",
-                "",
-                about,
-                "",
-                "| setting | type | default | meaning |",
-                "|---|---|---|---|",
-                *rows,
-            ]
+        lines += [
+            "",
+            f"## {section.title}",
+            "",
+            section.about or first_paragraph(found.__doc__),
+            "",
+            "| setting | type | default | meaning |",
+            "|---|---|---|---|",
+            *rows,
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -61,16 +61,20 @@ def _translate(pattern: str) -> str | None:
     out: list[str] = []
     at = 0
     while at < len(pattern):
-        if pattern.startswith("**/", at) and (at == 0 or pattern[at - 1] == "/"):
-            out.append("(?:.*/)?")
-            at += 3
-        elif pattern[at:] == "**" and at > 0 and pattern[at - 1] == "/":
-            out.append(".+")
-            at += 2
-        elif pattern[at] == "*":
-            out.append("[^/]*")
-            while at < len(pattern) and pattern[at] == "*":
-                at += 1
+        if pattern[at] == "*":
+            end = at
+            while pattern[end : end + 1] == "*":
+                end += 1
+            begins_name = at == 0 or pattern[at - 1] == "/"
+            # Two or more are the same: any folders.
+            if end - at > 1 and begins_name and pattern[end : end + 1] == "/":
+                out.append("(?:.*/)?")
+                end += 1
+            elif end - at > 1 and begins_name and at > 0 and end == len(pattern):
+                out.append(".+")
+            else:
+                out.append("[^/]*")
+            at = end
         elif pattern[at] == "?":
             out.append("[^/]")
             at += 1

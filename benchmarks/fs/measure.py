@@ -4,6 +4,7 @@ Clocks and gauges: latencies over one kept connection, memory of processes with 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -111,6 +112,35 @@ class MemoryWatch:
         self._thread.join()
 
 
+class CpuWatch:
+    """
+    The processor time that processes and their children use from now on.
+    """
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self._begun = time.perf_counter()
+        self._used = {name: self._times(process) for name, process in self._processes.items()}
+
+    @staticmethod
+    def _times(process: psutil.Process) -> dict[int, float]:
+        taken = {}
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child that ended between the two calls
+                taken[one.pid] = sum(one.cpu_times()[:2])
+        return taken
+
+    def shares(self) -> dict[str, float]:
+        """
+        Return what share of one core each has used.
+        """
+        took = time.perf_counter() - self._begun
+        return {
+            name: sum(used - self._used[name].get(pid, 0.0) for pid, used in self._times(process).items()) / took
+            for name, process in self._processes.items()
+        }
+
+
 def visible_after(make: Callable[[], object], seen: Callable[[], bool]) -> float:
     """
     Do something, and return how many seconds later it was seen.
@@ -133,6 +163,19 @@ def best_of(run: Callable[[], object], times: int = 3) -> float:
         run()
         taken.append(time.perf_counter() - begun)
     return statistics.median(taken)
+
+
+def million_additions_ms() -> float:
+    """
+    Return how long a plain loop takes now: on a machine that is shared, how fast it is changes from minute to minute.
+    """
+
+    def add() -> None:
+        total = 0
+        for number in range(1_000_000):
+            total += number
+
+    return best_of(add, 5) * 1000
 
 
 def find_printf(root: Path) -> None:

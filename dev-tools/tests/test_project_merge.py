@@ -130,6 +130,7 @@ def test_own_gitignore_rules_agree_with_git(tmp_path: Path) -> None:
         "b",
         "*",
         "**",
+        "***",
         "?",
         "/",
         "/",
