@@ -229,6 +229,10 @@ async def test_a_source_that_finds_no_rows_has_its_table_read_again_now_and_then
     await until(lambda: runtime.status()["checkpoint"] == bench.database.newest, runtime.status)
     assert bench.source.rows_read.get("t", 0) <= 30, "once, for what came while the pause had not begun"
     assert target.contents() != bench.passing() and bench.store.memory.put_off == [("fake", "t")]
+    # Updates of which the consumer has not heard come once more after the restart, and would be put off anew.
+    engine = runtime.engine
+    assert engine is not None
+    await until(lambda: not engine.position.has_news, runtime.status)
     await bench.close()
     runtime = await bench.start(target, FILTER)
     await until(lambda: target.contents() == bench.passing() and not bench.store.memory.put_off, runtime.status)

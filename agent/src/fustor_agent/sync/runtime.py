@@ -245,7 +245,9 @@ class SyncRuntime:
         Raises:
             StateConflictError: None is under way.
         """
-        self._connected().snapshots.cancel()
+        engine = self._connected()
+        engine.snapshots.cancel()
+        self._note_snapshot(engine)
         self._wake.set()
 
     def _connected(self) -> SyncEngine:
@@ -467,6 +469,9 @@ class SyncRuntime:
                 self.counters.sent_rows += sum(len(event.rows) for event in outgoing.events)
                 self.counters.sent_bytes += events_bytes(outgoing.events)
                 engine.push_done(push, answer or {})
+            # At once: a status that says that the snapshot has ended must not say that its tables are still copied.
+            if engine is self.engine:
+                self._note_snapshot(engine)
         except Exception as exc:
             log.exception("sync %s: can't go on", self.sync_id)
             self._broken = exc
@@ -564,21 +569,21 @@ class SyncRuntime:
         self._reader.start()
 
     def _note_snapshot(self, engine: SyncEngine) -> None:
-        run = engine.run
-        if run is not None:
-            self._noted = run
-        if run is not None and self.snapshot_started_at is None:
+        # By id: one may follow at once on another, and one that is gone on with after a failure is still the same.
+        before, run = self._noted, engine.run
+        self._noted = run
+        is_same = run is not None and before is not None and run.snapshot_id == before.snapshot_id
+        if before is not None and not is_same:
+            self.snapshot_started_at = None
+            is_complete = before.exhausted and not before.chunks
+            self.expected.end(before.progress.rows if is_complete else None)
+            self.tables = dict.fromkeys(self.tables, "live")
+            self.table_faults = {}
+        if run is not None and not is_same:
             self.snapshot_started_at = time.time()
             self.expected.begin(run.snapshot_id, is_whole=run.progress.tables is None and run.progress.where is None)
             if not run.progress.rows:
                 self.tables |= {name: "waiting" for name in self.tables if self._is_read(run, name)}
-        elif run is None and self.snapshot_started_at is not None:
-            self.snapshot_started_at = None
-            before, self._noted = self._noted, None
-            is_complete = before is not None and before.exhausted and not before.chunks
-            self.expected.end(before.progress.rows if before is not None and is_complete else None)
-            self.tables = dict.fromkeys(self.tables, "live")
-            self.table_faults = {}
 
     @staticmethod
     def _is_read(run: SnapshotRun, table: str) -> bool:
