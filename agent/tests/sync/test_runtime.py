@@ -286,6 +286,39 @@ async def test_what_goes_untold_during_a_persons_snapshot_of_that_table_is_read_
     await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
 
 
+async def test_status_never_contradicts_itself_about_snapshots(index_bench: Bench) -> None:
+    """Whenever it is asked: no table is copied without a snapshot, and one that follows another at once has its own beginning."""
+    bench = index_bench
+    bench.insert(*range(20))
+    runtime = await bench.start()
+    began: dict[str, set[float | None]] = {}
+    copied_without: list[dict[str, Any]] = []
+
+    async def watch() -> None:
+        while True:
+            status = runtime.status()
+            if status["snapshot"] is not None:
+                began.setdefault(status["snapshot"]["id"], set()).add(status["snapshot"]["started_at"])
+            elif any(table["state"] == "copying" for table in status["tables"]):
+                copied_without.append(status)
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    await runtime.request_snapshot(["fake.t"])
+    runtime.pause_snapshot()
+    bench.database.commit_untold("rewrite", "t")
+    await until(lambda: any(control["snapshot_sync_suggested"] for _, control in bench.target.pushes), runtime)
+    runtime.resume_snapshot()
+    await until(lambda: bench.same() and not bench.target.wants_snapshot, runtime)
+    await until(lambda: runtime.status()["snapshot"] is None, runtime)
+    watching.cancel()
+    assert copied_without == []
+    times = [times - {None} for times in began.values()]
+    assert len(times) >= 3 and all(len(one) == 1 for one in times), began
+    assert len(set.union(*times)) == len(times), "each its own"
+
+
 async def test_a_narrowed_snapshot_of_a_consumer_ends(bench: Bench) -> None:
     """What a consumer itself narrowed to tables begins with their names and ends with the end mark."""
     bench.insert(1, 2)
