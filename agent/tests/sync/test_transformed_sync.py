@@ -67,6 +67,7 @@ class Bench:
         self.settings = FAST
         self.sources: list[FakeSource] = []
         self.finds_rows = True
+        self.advice: str | None = None
         self.pool = BusPool(BusSettings(backoff_first_s=0.01, error_retry_s=0.05))
         self.runtime: SyncRuntime | None = None
 
@@ -92,6 +93,7 @@ class Bench:
     def _source(self, config: SourceConfig) -> FakeSource:
         made = FakeSource("src", config, self.database)
         made.finds_rows = self.finds_rows
+        made.advice = self.advice
         self.sources.append(made)
         return made
 
@@ -185,7 +187,28 @@ async def test_a_filtered_table_converges_whatever_updates_tell(
     )
     assert bench.letters.parked == []
     problems = runtime.status()["source_status"]["problems"]
-    assert [one["where"] for one in problems] == ["fake.t"] and "REPLICA IDENTITY FULL" in problems[0]["hint"]
+    assert [one["where"] for one in problems] == ["fake.t"] and "filter by the key" in problems[0]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("advice", "hint"),
+    [
+        ("Set `x`.", "Set `x`. Or leave the large columns out with `drop`, or filter by the key."),
+        ("", "leave the large columns out with `drop`, or filter by the key"),
+        (None, "leave the large columns out with `drop`, or filter by the key"),
+    ],
+)
+async def test_status_advises_what_the_driver_says_of_updates_that_lack_fields(
+    bench: Bench, advice: str | None, hint: str
+) -> None:
+    bench.advice = advice
+    runtime = await bench.start_filled(FakeIndexTarget(), 5)
+    bench.database.commit(Change(UPDATE, "t", 3, {"b": 1}))
+
+    def hints() -> list[str]:
+        return [one["hint"] for one in runtime.status()["source_status"].get("problems", [])]
+
+    await until(lambda: hints() == [hint], lambda: hints())
 
 
 @pytest.mark.parametrize("make", [FakeIndexTarget, FakeUpsertTarget, FakeSweepingTarget])

@@ -23,7 +23,8 @@ from fustor_agent.sync.counters import Counters
 from fustor_agent.sync.engine import SyncEngine
 from fustor_agent.sync.expected import Expected
 from fustor_agent.sync.failures import Fault
-from fustor_agent.sync.keys import full_name, name_of
+from fustor_agent.sync.held_back import HeldBack
+from fustor_agent.sync.keys import full_name, table_of
 from fustor_agent.sync.ordering import Push
 from fustor_agent.sync.origin import tables_to_send_again
 from fustor_agent.sync.owed import RowsRead, Untold
@@ -56,8 +57,7 @@ class SyncRuntime:
     All methods are called on the event loop.
 
     Attributes:
-        held_back: Tables with rows that the transforms could not tell the consumer of by what the stream brought, and why: they are
-            read from the source for it.
+        held_back: Tables with rows that are read from the source once more, because the stream told too little of them.
         conf_outdated: Set by the caller when the configuration changed since the start; shown as RUNNING_CONF_OUTDATE.
     """
 
@@ -94,7 +94,7 @@ class SyncRuntime:
         self.since = time.time()
         self.tables: dict[str, str] = {}
         self.table_faults: dict[str, dict[str, Any]] = {}
-        self.held_back: dict[str, str] = {}
+        self.held_back = HeldBack()
         self.lag_s: float | None = None
         self.snapshot_started_at: float | None = None
         self.last_snapshot: dict[str, Any] | None = None
@@ -427,16 +427,16 @@ class SyncRuntime:
                 self.counters.read_rows += len(item.rows)
                 if item.rows and item.table not in self.tables:
                     self.tables[item.table] = "live"
-                engine.feed(item, self._untold(item))
+                engine.feed(item, self._untold(item, subscription))
                 if isinstance(item, UntoldMark) and item.table in self.tables:
                     self.tables[item.table] = "waiting"
         return bool(items)
 
-    def _untold(self, event: EventBase) -> Untold | None:
+    def _untold(self, event: EventBase, subscription: Subscription) -> Untold | None:
         # Invariant 10: what the transforms can't tell the consumer of is owed to it, never silent.
         untold = None if self.transformer.is_nothing else self.transformer.untold(event)
         if untold is not None:
-            self.held_back[name_of(event)] = untold.why
+            self.held_back.note(table_of(event), untold.why, subscription.driver)
         return untold
 
     async def _push(self, engine: SyncEngine, push: Push) -> None:

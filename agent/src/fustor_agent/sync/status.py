@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 _NAMES = ("STOPPED", "STARTING", "MESSAGE_SYNC", "SNAPSHOT_SYNC", "RUNNING_CONF_OUTDATE", "STOPPING", "ERROR")
 
 
-_WHOLE_ROWS = (
-    "let the source tell whole rows (MariaDB, MySQL: `binlog_row_image=FULL`; PostgreSQL: `ALTER TABLE ... REPLICA IDENTITY FULL`), "
-    "leave the large columns out with `drop`, or filter by the key"
-)
-
-
 def describe(runtime: SyncRuntime) -> dict[str, Any]:
     """
     Return the `syncs` item of `GET /api/instances` (docs/reference/api.md).
@@ -105,24 +99,13 @@ def _source_status(runtime: SyncRuntime) -> dict[str, Any]:
     if runtime.subscription is None:
         return {}
     status = dict(runtime.subscription.driver.status())
-    if runtime.held_back:
-        status["problems"] = [*status.get("problems", []), *_held_back(runtime)]
+    if held_back := runtime.held_back.problems():
+        status["problems"] = [*status.get("problems", []), *held_back]
     keyless: list[dict[str, str]] = status.pop("keyless", [])
     if runtime.pusher.ordering == "arrival" and keyless:
         what = "nothing identifies its rows, and the consumer tells rows apart by their key alone: they are left out"
         status["problems"] = [*status.get("problems", []), *({**one, "what": what} for one in keyless)]
     return status
-
-
-def _held_back(runtime: SyncRuntime) -> list[dict[str, str]]:
-    return [
-        {
-            "where": table,
-            "what": f"the stream brings {why}: they are read from the source once more",
-            "hint": _WHOLE_ROWS,
-        }
-        for table, why in sorted(runtime.held_back.items())
-    ]
 
 
 def _source_error(runtime: SyncRuntime) -> BaseException | None:

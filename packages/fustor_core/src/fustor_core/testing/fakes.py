@@ -46,6 +46,7 @@ class FakeSource(SourceDriver):
         self.rows_read: dict[str, int] = {}
         self.keys_read: list[int] = []
         self.finds_rows = True
+        self.advice: str | None = None
         self.streams_opened = 0
         self._marks = 0
 
@@ -82,6 +83,12 @@ class FakeSource(SourceDriver):
         self.keys_read.append(len(keys))
         low = self.database.low_watermark()
         return iter([progress_mark(low), *self.database.found(low, table, [one for (one,) in keys])])
+
+    def whole_updates(self, event_schema: str, table: str) -> str | None:
+        """
+        Say `advice`.
+        """
+        return self.advice
 
     def get_message_iterator(self, start_position: int = -1, **kwargs: Any) -> tuple[Iterator[EventBase], bool]:
         """
