@@ -82,12 +82,14 @@ class Database:
         self.admin = self.connect()
         self.run(f"USE {self.name}")
 
-    def driver(self, *, user: str = USER, password: str = PASSWORD, **params: Any) -> MysqlDriver:
+    def driver(
+        self, *, user: str = USER, password: str = PASSWORD, everywhere: bool = False, **params: Any
+    ) -> MysqlDriver:
         return MysqlDriver(
             "test",
             SourceConfig(
                 driver="mysql",
-                uri=self.server.uri(self.name),
+                uri=self.server.uri("" if everywhere else self.name),
                 credential=PasswdCredential(user=user, passwd=password),
                 driver_params={"state_dir": str(self.folder), **params},
             ),

@@ -10,15 +10,16 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 import pymysql
 
-from fustor_core.errors import ConfigError, ConnectionLost
+from fustor_core.errors import ConfigError, ConnectionLost, FustorError
 from fustor_core.models.config import PasswdCredential
-from fustor_source_mysql.config import Address, MysqlParams
-from fustor_source_mysql.faults import fault_of, server_faults
+from fustor_source_mysql.config import Address, MysqlParams, wanted_of
+from fustor_source_mysql.faults import Reader, fault_of, server_faults
 
 Connection = Any  # PyMySQL's; its stubs leave out the socket, which `Packets` reads
 
@@ -36,6 +37,7 @@ class Server:
         self.user = credential.user
         self._credential = credential
         self._params = params
+        self._reader = Reader(str(address), credential.user, wanted_of(address, params).schemas)
 
     def connect(self, *, read_timeout_s: float | None = None) -> Connection:
         """
@@ -45,7 +47,7 @@ class Server:
             FustorError: See `fustor_source_mysql.faults`.
         """
         params, secret = self._params, self._credential.passwd
-        with server_faults("connecting", str(self.address), self.user):
+        with self.faults("connecting"):
             connection: Connection = pymysql.connect(
                 host=self.address.host,
                 port=self.address.port,
@@ -94,15 +96,21 @@ class Server:
         Raises:
             FustorError: See `fustor_source_mysql.faults`.
         """
-        with server_faults(doing, str(self.address), self.user), connection.cursor() as cursor:
+        with self.faults(doing), connection.cursor() as cursor:
             cursor.execute(sql)
             return list(cursor.fetchall())
 
-    def faults(self, doing: str) -> Any:
+    def faults(self, doing: str) -> AbstractContextManager[None]:
         """
         Map what the client raises within the block.
         """
-        return server_faults(doing, str(self.address), self.user)
+        return server_faults(doing, self._reader)
+
+    def fault(self, code: int, said: str, doing: str) -> FustorError:
+        """
+        Return the error for one that the server has told in a packet.
+        """
+        return fault_of(code, said, doing, self._reader)
 
 
 class Packets:
@@ -270,7 +278,7 @@ class Packets:
         text = payload[3:]
         if text[:1] == b"#":
             text = text[6:]
-        return fault_of(code, text.decode("utf-8", "replace"), self.doing, str(self._server.address), self._server.user)
+        return self._server.fault(code, text.decode("utf-8", "replace"), self.doing)
 
     def close(self) -> None:
         """

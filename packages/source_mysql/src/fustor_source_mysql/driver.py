@@ -18,6 +18,7 @@ from fustor_source_mysql import by_key, keyless, setup
 from fustor_source_mysql.config import MysqlParams, parse_address, parse_credential, parse_params, wanted_of
 from fustor_source_mysql.connection import Server
 from fustor_source_mysql.control import Control
+from fustor_source_mysql.hidden import HiddenTables
 from fustor_source_mysql.lineage import Lineage
 from fustor_source_mysql.position import LARGEST_DUMP_POSITION, Boundary, boundary_of
 from fustor_source_mysql.prepared import PreparedPlaces
@@ -51,12 +52,20 @@ class MysqlDriver(SourceDriver):
         self._stream: BinlogStream | None = None
         self._reset = False
         self._keyless: dict[str, tuple[str, str] | None] = {}
+        self._hidden_tables: HiddenTables | None = None
 
     def _lineage(self) -> Lineage:
         with self._lock:
             if self._known is None:
                 self._known = Lineage(self.state_dir)
             return self._known
+
+    @property
+    def _hidden(self) -> HiddenTables:
+        with self._lock:
+            if self._hidden_tables is None:
+                self._hidden_tables = HiddenTables(self._control, self.state_dir, self._wanted.schemas)
+            return self._hidden_tables
 
     def get_message_iterator(self, start_position: int = -1, **kwargs: Any) -> tuple[Iterator[EventBase], bool]:
         """
@@ -82,6 +91,7 @@ class MysqlDriver(SourceDriver):
             required=kwargs.get("required_fields"),
             on_file=self._saw_file,
             on_keyless=self._saw_keyless,
+            hidden=self._hidden,
             server_id=self._params.server_id,
             prepared=self._places_of(lineage),
         )
@@ -146,6 +156,7 @@ class MysqlDriver(SourceDriver):
             required=kwargs.get("required_fields"),
             with_keyless=kwargs.get("with_keyless", True),
             on_keyless=self._saw_keyless,
+            hidden=self._hidden,
         )
 
     def read_rows(
@@ -155,7 +166,7 @@ class MysqlDriver(SourceDriver):
         Read rows by their keys; see `SourceDriver.read_rows`.
         """
         found = read_tables(self._control.query, self._wanted, event_schema, table)
-        if not found or found[0].key != tuple(key):
+        if not found or found[0].key != tuple(key) or found[0].place in self._hidden:
             return None
         where = by_key.condition(found[0], keys)
         return None if where is None else self._snapshot(where=where, **kwargs).rows_of(found[0])
@@ -233,6 +244,7 @@ class MysqlDriver(SourceDriver):
         """
         known = sorted(self._keyless.copy().items())
         problems = [{"where": name, "what": why[0], "hint": why[1]} for name, why in known if why is not None]
+        problems += self._hidden.problems()
         without = [
             {"where": name, "hint": f"{keyless.key_sql(name)} or name it in `exclude`"}
             for name, why in known

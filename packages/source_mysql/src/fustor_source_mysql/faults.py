@@ -4,7 +4,7 @@ What goes wrong between the driver and the server, as the errors that tell the a
 | what the server or the network says | error |
 |---|---|
 | wrong user or password (1045, 1698), unknown plugin | AuthenticationFailed |
-| a right is missing (1044, 1142, 1143, 1227, 1370) | PermissionMissing, with the GRANT; see `narrowed` |
+| a right is missing (1044, 1142, 1143, 1227, 1370) | PermissionMissing, with the GRANT on what is wanted |
 | no such database (1049), binary log off (1236 without one), anything about set-up | ConfigError |
 | everything that may pass: connection gone, server starting or stopping, lock timeouts, killed queries | ConnectionLost |
 """
@@ -12,8 +12,9 @@ What goes wrong between the driver and the server, as the errors that tell the a
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pymysql
 from pymysql.constants import ER
@@ -31,20 +32,34 @@ _ENDING = {1053, 1152, 1927, 3169, 4031, *range(1154, 1162)}
 GONE_LOG = 1236  # ER_MASTER_FATAL_ERROR_READING_BINLOG
 
 
+class Reader(NamedTuple):
+    """
+    Who reads what, for messages and the SQL in them.
+
+    Attributes:
+        where: The server.
+        user: Who signs in there.
+        databases: Those that are wanted; empty = whatever the user may read.
+    """
+
+    where: str
+    user: str
+    databases: frozenset[str]
+
+
 @contextmanager
-def server_faults(doing: str, where: str, user: str) -> Iterator[None]:
+def server_faults(doing: str, reader: Reader) -> Iterator[None]:
     """
     Map what the client library raises.
 
     Args:
         doing: What was tried, for the message: "connecting", "reading the binary log".
-        where: The server.
-        user: Who tried.
+        reader: Who tried.
 
     Raises:
         FustorError: As the table above says.
     """
-    context = {"server": where}
+    where = reader.where
     try:
         yield
     except FustorError:
@@ -52,28 +67,32 @@ def server_faults(doing: str, where: str, user: str) -> Iterator[None]:
     except pymysql.err.MySQLError as exc:
         code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
         said = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
-        raise fault_of(code, said, doing, where, user) from None
+        raise fault_of(code, said, doing, reader) from None
     except (OSError, EOFError, struct.error) as exc:
         raise ConnectionLost(
             f"{doing} at {where}: the connection broke: {exc or type(exc).__name__}",
             hint="the agent connects again and goes on where it was",
-            context=context,
+            context={"server": where},
         ) from None
 
 
-def fault_of(code: int, said: str, doing: str, where: str, user: str) -> FustorError:
+def fault_of(code: int, said: str, doing: str, reader: Reader) -> FustorError:
     """
     Return the error for one of the server's.
     """
+    where, user, databases = reader
     context = {"server": where, "code": code}
     if code in _WRONG_PASSWORD:
         return AuthenticationFailed(
             f"{where} does not let {user!r} in: {said}",
             hint="mend user and password of this source; the server may also allow the user from other hosts only",
-            context={**context, REMEDY: [f"CREATE USER {account(user)} IDENTIFIED BY '{PASSWORD}';", *grants(user)]},
+            context={
+                **context,
+                REMEDY: [f"CREATE USER {account(user)} IDENTIFIED BY '{PASSWORD}';", *grants(user, databases)],
+            },
         )
     if code in _MISSING_RIGHT:
-        sql = [log_grant(user)] if code == _LOG_RIGHT else grants(user)
+        sql = [log_grant(user)] if code == _LOG_RIGHT else grants(user, databases)
         return PermissionMissing(
             f"{doing} at {where}: {user!r} may not: {said}",
             hint=f"let an administrator run: {' '.join(sql)}",
@@ -96,19 +115,3 @@ def is_of_statement(error: FustorError) -> bool:
     """
     code = error.context.get("code")
     return isinstance(code, int) and code >= 1000 and code // 1000 != 2 and code not in _ENDING
-
-
-def narrowed(error: FustorError, user: str, databases: Collection[str]) -> FustorError:
-    """
-    Return an error with what mends it for the wanted databases alone. A connection does not know which these are: its errors tell
-    how to let the user read all.
-    """
-    remedy, (everything,) = error.context.get(REMEDY, []), grants(user)
-    if everything not in remedy:
-        return error
-    mending = grants(user, databases)
-    return type(error)(
-        error.message,
-        hint=error.hint.replace(everything, " ".join(mending)),
-        context={**error.context, REMEDY: [*(one for one in remedy if one != everything), *mending]},
-    )

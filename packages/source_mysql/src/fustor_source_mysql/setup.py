@@ -17,7 +17,6 @@ from fustor_core.selection import Selection
 from fustor_source_mysql.config import MysqlParams, parse_address, parse_credential, parse_params, wanted_of
 from fustor_source_mysql.connection import Server
 from fustor_source_mysql.control import Control, version_of
-from fustor_source_mysql.faults import narrowed
 from fustor_source_mysql.keyless import key_sql, why_not
 from fustor_source_mysql.rights import account, grants, lacking
 from fustor_source_mysql.schema import Table, named, quoted, read_tables
@@ -46,11 +45,10 @@ async def ask(uri: str, credential: Any, driver_params: dict[str, Any] | None, c
             control = Control(Server(address, parse_credential(credential), params))
         except FustorError as exc:
             return Outcome.of(exc)
-        wanted = wanted_of(address, params)
         try:
-            return Outcome(True, check(control, wanted))
+            return Outcome(True, check(control, wanted_of(address, params)))
         except FustorError as exc:
-            return Outcome.of(narrowed(exc, control.server.user, wanted.schemas))
+            return Outcome.of(exc)
         finally:
             control.close()
 

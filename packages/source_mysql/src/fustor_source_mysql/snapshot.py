@@ -11,10 +11,10 @@ A table without a key is read wholly in one transaction, at an exact place: see 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from fustor_core.errors import ConnectionLost, DriverError
+from fustor_core.errors import ConnectionLost, DriverError, FustorError
 from fustor_core.models.event import EventBase, InsertEvent, progress_mark
 from fustor_core.parallel_tables import Chunk, ParallelTables, StopOfBoth
 from fustor_core.selection import Selection
@@ -22,6 +22,7 @@ from fustor_core.table_token import Cursor, TableToken
 from fustor_source_mysql import values
 from fustor_source_mysql.connection import Packets, Server
 from fustor_source_mysql.control import Control
+from fustor_source_mysql.hidden import HiddenTables, Place
 from fustor_source_mysql.keyless import open_locked
 from fustor_source_mysql.lenenc import lenenc
 from fustor_source_mysql.position import Boundary, file_number
@@ -44,6 +45,7 @@ class Snapshot:
         control: For questions besides.
         wanted: Which tables and columns.
         stop: Ends the snapshot within a second.
+        hidden: Knows of tables that the account may not read.
         batch_size: Most rows in a chunk.
         rows_at_once: Most rows in one transaction.
         tables_at_once: Most tables read at the same time.
@@ -61,6 +63,7 @@ class Snapshot:
         wanted: Selection,
         stop: threading.Event,
         *,
+        hidden: HiddenTables,
         batch_size: int,
         rows_at_once: int,
         tables_at_once: int,
@@ -85,6 +88,8 @@ class Snapshot:
         self._required = required
         self._with_keyless = with_keyless and where is None
         self._on_keyless = on_keyless
+        self._hidden = hidden
+        self._refused: Mapping[Place, FustorError] = {}
 
     def chunks(self) -> Iterator[EventBase]:
         """
@@ -95,9 +100,13 @@ class Snapshot:
         """
         if self._token is None:
             yield self._watermark()
-        found = [t for t in Catalog(self._control.query, self._wanted).tables() if self._is_asked(t)]
+        # In this order: what is granted in between is described, and read next time; it is not left out.
+        self._refused = refused = self._hidden.refusals()
+        described = Catalog(self._control.query, self._wanted).tables()
+        seen = {table.place: table for table in described} | {place: Table(*place, (), ()) for place in refused}
+        asked = [table for table in seen.values() if self._is_asked(table)]
         yield from ParallelTables(
-            [table for table in found if table.key or self._has_exact(table)],
+            [table for table in asked if table.place in refused or table.key or self._has_exact(table)],
             connect=self._connect,
             read=self._table,
             token=self._token,
@@ -183,6 +192,8 @@ class Snapshot:
         return open_locked(self._control, table, begin)
 
     def _table(self, packets: Packets, table: Table, after: Cursor) -> Iterator[Chunk]:
+        if table.place in self._refused:
+            raise self._refused[table.place]
         if not table.key:
             yield from self._keyless(packets, table)
             return

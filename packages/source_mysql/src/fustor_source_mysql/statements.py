@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Effect = Literal["none", "begin", "commit", "rollback to", "rows as text", "schema", "rows gone"]
+Effect = Literal["none", "begin", "commit", "rollback to", "rows as text", "schema", "rows gone", "rights"]
 
 _COMMENTS: Final = re.compile(r"\s*(?:/\*(?!!|M!).*?\*/\s*|--[^\n]*\n\s*|#[^\n]*\n\s*)*", re.DOTALL)
 _VERSIONED: Final = re.compile(r"/\*M?!\d*\s?|\*/")
@@ -40,13 +40,16 @@ class Statement:
     What a statement does.
 
     Attributes:
-        effect: "rows gone" says that rows of `tables` (or of all of `schema_gone`) changed without being told one by one.
+        effect: "rows gone" says that rows of `tables` (or of all of `schema_gone`) changed without being told one by one; "rights", that
+            somebody may read more or less.
         tables: Schema and name.
+        is_drop: Whether `tables` are not there any more.
     """
 
     effect: Effect
     tables: tuple[tuple[str, str], ...] = ()
     schema_gone: str | None = None
+    is_drop: bool = False
 
 
 def read_statement(text: str, schema: str) -> Statement:
@@ -64,8 +67,10 @@ def read_statement(text: str, schema: str) -> Statement:
         return Statement("rollback to" if len(words) > 1 and words[1] == "TO" else "commit")
     if first == "CREATE" and _WITH_ROWS.search(plain):
         return Statement("begin")  # CREATE TABLE ... SELECT of MySQL: the rows and the commit follow
-    if first in ("SAVEPOINT", "RELEASE", "SET", "FLUSH", "ANALYZE", "OPTIMIZE", "GRANT", "REVOKE"):
+    if first in ("SAVEPOINT", "RELEASE", "SET", "FLUSH", "ANALYZE", "OPTIMIZE"):
         return Statement("none")
+    if first in ("GRANT", "REVOKE"):
+        return Statement("rights")
     if _ROWS_AS_TEXT.match(plain):
         return Statement("rows as text")
     for pattern in _TABLES_OF:
@@ -74,7 +79,8 @@ def read_statement(text: str, schema: str) -> Statement:
             names = re.findall(_TABLE, found["names"])
             if plain[:5].upper() == "ALTER":
                 names += _OTHERS_OF_ALTER.findall(plain, found.end())
-            return Statement("rows gone", tuple(_split(name, schema) for name in names))
+            is_drop = plain[:4].upper() == "DROP"
+            return Statement("rows gone", tuple(_split(name, schema) for name in names), is_drop=is_drop)
     found = _RENAME.match(plain)
     if found:
         pairs = re.split(

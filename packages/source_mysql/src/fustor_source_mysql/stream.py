@@ -25,11 +25,12 @@ from fustor_source_mysql.changes import ROWS, SECOND_FORMAT, UPDATES, take_chang
 from fustor_source_mysql.compressed import inflated, inflated_rows, payload_events
 from fustor_source_mysql.connection import LARGEST_PACKET, Packets
 from fustor_source_mysql.control import Control
+from fustor_source_mysql.hidden import HiddenTables
 from fustor_source_mysql.position import Boundary, file_number, index_of, inside
 from fustor_source_mysql.prepared import PreparedPlaces, XaStatement, read_prepare, read_xa
 from fustor_source_mysql.schema import Catalog, Table
 from fustor_source_mysql.statements import read_statement
-from fustor_source_mysql.tablemap import read_names, read_table_map, table_id_of
+from fustor_source_mysql.tablemap import TableMap, read_names, read_table_map, table_id_of
 from fustor_source_mysql.tables import RowsOf
 
 _HEADER = struct.Struct("<IBIIIH").unpack_from
@@ -66,6 +67,7 @@ class BinlogStream(Iterator[EventBase]):
         log: Name of the log that `start` is in.
         start: Where to begin: the end of a transaction.
         stop: Ends the iterator within a second.
+        hidden: Looks at tables that the server does not describe as the log does.
         required: Only these columns, and keys; None = all.
         on_file: Told of each log: its number, and when it was begun; False ends the stream.
         on_keyless: Told of each table that has rows and no key; False = leave them out.
@@ -85,6 +87,7 @@ class BinlogStream(Iterator[EventBase]):
         start: Boundary,
         stop: threading.Event,
         *,
+        hidden: HiddenTables,
         required: Collection[str] | None = None,
         on_file: Callable[[int, int], bool] = lambda number, begun: True,
         on_keyless: Callable[[str, str, Table | None], bool] = lambda schema, table, declared: True,
@@ -98,6 +101,7 @@ class BinlogStream(Iterator[EventBase]):
         self._required = required
         self._on_file = on_file
         self._on_keyless = on_keyless
+        self._hidden = hidden
         self._catalog = Catalog(control.query, wanted)
         self._tables: dict[int, RowsOf | None] = {}
         self._maps: dict[int, bytes] = {}
@@ -403,7 +407,7 @@ class BinlogStream(Iterator[EventBase]):
             self._in_transaction, self._standalone = True, False
             return
         is_end = statement.effect == "commit" or self._standalone or not self._in_transaction
-        if statement.effect in ("schema", "rows gone"):
+        if statement.effect in ("schema", "rows gone", "rights"):
             self._catalog.forget()
             self._tables.clear()
             self._maps.clear()
@@ -416,6 +420,10 @@ class BinlogStream(Iterator[EventBase]):
         for table in statement.tables:
             if self._wanted.table(*table):
                 self._untold[table] = reason
+        if statement.is_drop:
+            self._hidden.dropped(statement.tables)
+        if statement.schema_gone is not None:
+            self._hidden.schema_dropped(statement.schema_gone)
         if statement.schema_gone is not None and self._wanted.schema(statement.schema_gone):
             self._untold[_ANY] = reason  # which tables it had, nobody knows any more
         if statement.effect == "rollback to":
@@ -473,6 +481,7 @@ class BinlogStream(Iterator[EventBase]):
             self._stop,
             required=self._required,
             on_keyless=self._on_keyless,
+            hidden=self._hidden,
             replay=inside(*self._boundary),
         )
 
@@ -499,11 +508,27 @@ class BinlogStream(Iterator[EventBase]):
             return
         found = read_table_map(body, 0, len(body), is_mariadb=self._control.is_mariadb)
         declared = self._catalog.table(schema, table)
+        if self._is_left_out(found, declared):
+            self._tables[number] = None
+            return
         source = RowsOf(found, declared, self._control.charset_of, self._wanted, self._required)
         if not source.key and not (self._on_keyless(schema, table, declared) and source.columns):
             self._tables[number] = None
             return
         self._tables[number] = source
+
+    def _is_left_out(self, found: TableMap, declared: Table | None) -> bool:
+        place = found.schema, found.table
+        names = [name for name in found.names or () if self._wanted.column(*place, name)]
+        described = () if declared is None else declared.by_name
+        if all(name in described for name in names) and place not in self._hidden:
+            return False
+        look = self._hidden.look(place, names, is_described=declared is not None)
+        if look.is_news:
+            self._changed_untold(
+                place, "the account may not read the table or some of its columns, or could not before"
+            )
+        return look.is_left_out
 
     # Rows
 
