@@ -75,6 +75,7 @@ class Rows:
         self._loading = 0
         self._is_stopped = False
         self._matching: tuple[int, bool] | None = None
+        self._can_count = True
         self._shown = _Shown()
         self._is_outdated = False
         self._columns = list(info.columns or {})[:COLUMNS]
@@ -258,7 +259,6 @@ class Rows:
         """
         Count the rows that fit, beside their being shown.
         """
-        t = self._page.t
         self._counting += 1
         counting, info = self._counting, self.info
         cursor: str | None = None
@@ -270,7 +270,8 @@ class Rows:
             if found is None or counting != self._counting:
                 return
             if isinstance(found, NotFoundError):
-                self._say(t("The rows that fit; of a tree they are not counted."))
+                self._can_count = False
+                self._say_what_is_there()
                 return
             if isinstance(found, FustorError):
                 self._page.tell(found)
@@ -296,6 +297,8 @@ class Rows:
             number, is_all = self._matching
             english = "{number} rows fit" if is_all else "{number} rows fit so far …"
             self._say(t(english, number=count(number)))
+        elif self.where and not self._can_count:
+            self._say(t("The rows that fit; of a tree they are not counted."))
         else:
             self._say("")  # how many there are in all stands above
 
