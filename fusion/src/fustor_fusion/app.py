@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from fustor_common.app import create_service_app
+from fustor_common.direct import answer_directly
 from fustor_common.interpreter import responsive
 from fustor_common.logging import get_logger
 from fustor_common.openapi import correct_document, error_answers
@@ -89,6 +90,7 @@ def create_app(
     # The first is found first, and pushes are most of what comes.
     for module in (events, sessions, syncs, own_datastore, flow, live, tables):
         app.include_router(module.router)
+    answer_directly(app, "POST", events.PUSH_PATH, events.push)
     _add_view_routes(app, datastores)
     correct_document(app)
     console = fusion_console(app, settings)

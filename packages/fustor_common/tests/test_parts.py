@@ -9,11 +9,12 @@ import logging
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from httpx import ASGITransport, AsyncClient
 
 from fustor_common import atomicfile
 from fustor_common.app import Stopping, create_service_app
+from fustor_common.direct import answer_directly
 from fustor_common.http import error_response, status_of
 from fustor_common.logging import close_logging, setup_logging
 from fustor_common.path_parts import name_part
@@ -119,6 +120,38 @@ async def test_errors_health_and_request_ids_of_an_app(settings: ServiceSettings
                 assert answer.status_code == status and answer.json()["message"] and answer.content.isascii()
             first, second = [(await client.get("/health/live")).headers["x-request-id"] for _ in range(2)]
             assert first != second
+
+
+async def test_a_path_that_is_answered_directly_is_answered_like_any_other(settings: ServiceSettings) -> None:
+    """
+    Its errors are those of a route and carry the request's id; other methods and paths go the usual way.
+    """
+    app: FastAPI = create_service_app(settings, title="T", version="1")
+
+    async def take(request: Request) -> Response:
+        text = (await request.body()).decode()
+        if text == "known":
+            raise errors.NotFoundError("there is nobody of that name")
+        if text == "unknown":
+            raise RuntimeError("nobody foresaw it")
+        return Response(text.upper())
+
+    async def usual(request: Request) -> Response:
+        return Response("usual")
+
+    app.add_api_route("/take", usual, methods=["GET", "POST"])
+    app.add_api_route("/take/more", usual, methods=["POST"])
+    answer_directly(app, "POST", "/take", take)
+    headers = {"X-Request-ID": "mine"}
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://t", headers=headers) as client:
+        for text, status, body in (
+            ("a", 200, b"A"),
+            ("known", 404, b"nobody of that name"),
+            ("unknown", 500, b'"request_id":"mine"'),
+        ):
+            answer = await client.post("/take", content=text)
+            assert (answer.status_code, answer.headers["x-request-id"]) == (status, "mine") and body in answer.content
+        assert (await client.get("/take")).text == (await client.post("/take/more")).text == "usual"
 
 
 async def test_only_what_it_is_named_for_fits_into_a_part_of_a_path(settings: ServiceSettings) -> None:

@@ -5,7 +5,7 @@ The ingest path: pushes and the position to go on from.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -20,9 +20,10 @@ from fustor_fusion.api.wire_schema import content_of
 from fustor_fusion.ingest import content_type, read_body, read_envelope
 from fustor_fusion.metrics import FusionMetrics
 
-router = APIRouter(
-    prefix="/ingestor-api/v1/events", tags=["ingest"], responses=error_answers(400, 401, 403, 404, 419, 503)
-)
+_PREFIX: Final = "/ingestor-api/v1/events"
+PUSH_PATH: Final = f"{_PREFIX}/"
+
+router = APIRouter(prefix=_PREFIX, tags=["ingest"], responses=error_answers(400, 401, 403, 404, 419, 503))
 _encode = msgspec.json.Encoder().encode
 
 
