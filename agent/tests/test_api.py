@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fustor_agent.app import create_app
+from fustor_agent.sync.ports import Refusal
 from fustor_core.errors import ConnectionLost
 from fustor_core.models.event import InsertEvent
 
@@ -198,10 +199,15 @@ async def test_dead_letters_are_listed_shown_replayed_and_deleted(http: httpx.As
     letters = app.state.service.supervisor.parts.dead_letters
     for n in range(3):
         letters.park(
-            "one", [InsertEvent("db", "t", [{"id": n}], index=n)], epoch=0, reason="too long", code="batch.rejected"
+            "one",
+            [InsertEvent("db", "t", [{"id": n}], index=n)],
+            epoch=0,
+            why=Refusal("batch.rejected", "too long", "cut it"),
         )
     page = (await http.get("/api/dead-letters", params={"sync": "one", "limit": 2})).json()
-    assert [row["reason"] for row in page["rows"]] == ["too long"] * 2 and page["counts"] == {"one": 3}
+    assert [(row["reason"], row["hint"]) for row in page["rows"]] == [("too long", "cut it")] * 2 and page[
+        "counts"
+    ] == {"one": 3}
     rest = (await http.get("/api/dead-letters", params={"after": page["next"]})).json()
     assert len(rest["rows"]) == 1 and rest["next"] is None and rest["full"] is False
     id_ = page["rows"][0]["id"]

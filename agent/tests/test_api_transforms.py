@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from fustor_agent import preview_command
 from fustor_agent.app import create_app
 from fustor_agent.cli import main
+from fustor_agent.sync.ports import Refusal
 from fustor_agent.transforms.preview import READS_MORE_THAN_THE_KEY
 from fustor_core.drivers import SourceDriver
 from fustor_core.models.event import EventBase, InsertEvent, UpdateEvent
@@ -176,9 +177,9 @@ async def test_dead_letters_show_and_send_what_the_transforms_let_out(http: http
     letters = app.state.service.supervisor.parts.dead_letters
     rows = [{"id": 1, "email": "ada@example.org"}]
     for sync in ("one", "one", "gone", "two"):
-        letters.park(sync, [InsertEvent("db", "users", rows, index=1, key=["id"])], epoch=0, reason="r", code="c.d")
+        letters.park(sync, [InsertEvent("db", "users", rows, index=1, key=["id"])], epoch=0, why=Refusal("c.d", "r"))
     letters.park(
-        "one", [InsertEvent("db", "users", [{"id": 3, "email": "e@x"}], key=["id"])], epoch=0, reason="r", code="x.y"
+        "one", [InsertEvent("db", "users", [{"id": 3, "email": "e@x"}], key=["id"])], epoch=0, why=Refusal("x.y", "r")
     )
     found = (await http.get("/api/dead-letters", params={"sync": "one", "code": "c.d"})).json()["rows"]
     assert len(found) == 2
@@ -199,7 +200,9 @@ async def test_letters_are_replayed_in_order_until_one_is_refused(
     await until(lambda: len(doubled.runtime.alive) == 2)
     letters = app.state.service.supervisor.parts.dead_letters
     for n in range(3):
-        letters.park("two", [UpdateEvent("db", "t", [{"id": n}], index=n, key=["id"])], epoch=0, reason="r", code="c.d")
+        letters.park(
+            "two", [UpdateEvent("db", "t", [{"id": n}], index=n, key=["id"])], epoch=0, why=Refusal("c.d", "r")
+        )
     doubled.pusher.refuse = True
     ended = (await http.post("/api/dead-letters/_replay", params={"sync": "two"})).json()
     assert ended["replayed"] == [] and ended["failed"] == 1 and ended["error"]["code"] == "batch.rejected"

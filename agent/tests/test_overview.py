@@ -16,6 +16,7 @@ import yaml
 from fustor_agent.app import create_app
 from fustor_agent.console import PATH
 from fustor_agent.settings import AgentSettings
+from fustor_agent.sync.ports import Refusal
 from fustor_core.errors import ConfigError
 from fustor_core.models.event import InsertEvent
 
@@ -61,7 +62,7 @@ async def test_the_overview_names_whose_dead_letters_there_are(http: httpx.Async
     assert (seen["dead_letters"], seen["dead_letters_of"]) == (0, [])
     letters = app.state.service.supervisor.parts.dead_letters
     for sync in ("two", "two", "one"):
-        letters.park(sync, [InsertEvent("db", "t", [{"id": 1}], index=1)], epoch=0, reason="r", code="c.d")
+        letters.park(sync, [InsertEvent("db", "t", [{"id": 1}], index=1)], epoch=0, why=Refusal("c.d", "r"))
     seen = (await http.get("/overview")).json()
     assert (seen["dead_letters"], seen["dead_letters_of"]) == (3, ["one", "two"])
 

@@ -6,34 +6,54 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fustor_agent.database import AgentDatabase
 from fustor_agent.deadletters import DeadLetters, DeadLettersFull, LetterFilter
 from fustor_agent.revisions import KEEP, Revisions
 from fustor_agent.state import StateStore
-from fustor_agent.sync.ports import SnapshotProgress, SyncMemory
+from fustor_agent.sync.ports import Refusal, SnapshotProgress, SyncMemory
 from fustor_core.errors import ConfigError, NotFoundError, StateConflictError, StorageFull
+from fustor_core.models.envelope import to_wire
 from fustor_core.models.event import DeleteEvent, InsertEvent
 
+FIRST_SCHEMA = """
+CREATE TABLE dead_letters (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    sync_id      TEXT NOT NULL,
+    ts           REAL NOT NULL,
+    epoch        INTEGER NOT NULL,
+    code         TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    event_type   TEXT NOT NULL,
+    event_schema TEXT NOT NULL,
+    table_name   TEXT NOT NULL,
+    row_count    INTEGER NOT NULL,
+    faithful     INTEGER NOT NULL,
+    event        BLOB NOT NULL
+);
+PRAGMA user_version=1;
+"""
 WRITER = """
 import sys
 from pathlib import Path
 from fustor_agent.database import AgentDatabase
 from fustor_agent.deadletters import DeadLetters, DeadLettersFull
 from fustor_agent.state import StateStore
-from fustor_agent.sync.ports import SyncMemory
+from fustor_agent.sync.ports import Refusal, SyncMemory
 from fustor_core.models.event import InsertEvent
 db = AgentDatabase(Path(sys.argv[1]))
 store, letters = StateStore(db), DeadLetters(db, max_rows=10**9)
 for n in range(10**9):
-    letters.park("s", [InsertEvent("db", "t", [{"id": n}], index=n)], epoch=0, reason="r", code="c")
+    letters.park("s", [InsertEvent("db", "t", [{"id": n}], index=n)], epoch=0, why=Refusal("c", "r"))
     store.save("s", SyncMemory(epoch=1, checkpoint=n))
     print(n, flush=True)
 """
@@ -117,14 +137,46 @@ def test_the_files_are_for_their_owner_only(db: AgentDatabase) -> None:
     assert db.path.stat().st_mode & 0o077 == 0 and db.folder.stat().st_mode & 0o077 == 0
 
 
+def test_letters_of_the_first_schema_are_kept(tmp_path: Path) -> None:
+    """
+    They had no advice of their own.
+    """
+    (tmp_path / "state").mkdir()
+    old = sqlite3.connect(tmp_path / "state" / "agent.db")
+    old.executescript(FIRST_SCHEMA)
+    event = msgspec.msgpack.encode(to_wire([InsertEvent("db", "t", [{"id": 1}], index=7, key=["id"])])[0])
+    values = ("s", 1.5, 4, "batch.rejected", "too long (cut it)", "insert", "db", "t", 1, 1, event)
+    old.execute(f"INSERT INTO dead_letters VALUES (1, {', '.join('?' * len(values))})", values)
+    old.commit()
+    old.close()
+    for _ in range(2):
+        db = AgentDatabase(tmp_path)
+        letters = DeadLetters(db, max_rows=100)
+        (letter,) = letters.page()
+        assert (letter.reason, letter.hint, letter.event_type, letter.replayable) == (
+            "too long (cut it)",
+            "",
+            "insert",
+            True,
+        )
+        assert letters.event(1)[1].rows == [[1]]
+        letters.park("s", [InsertEvent("db", "t", [{"id": 2}])], epoch=0, why=Refusal("c", "r", "h"))
+        letters.delete(letters.page()[-1].id)
+        db.close()
+
+
 def test_letters_keep_event_reason_and_count(db: AgentDatabase) -> None:
     letters = DeadLetters(db, max_rows=100)
     insert = InsertEvent("db", "t", [{"id": 1, "d": Decimal("1.10")}, {"id": 2}], index=7, key=["id"], ts=1.5)
     letters.park(
-        "s", [insert, DeleteEvent("db", "u", [{"id": 3}], index=8)], epoch=4, reason="too long", code="batch.rejected"
+        "s",
+        [insert, DeleteEvent("db", "u", [{"id": 3}], index=8)],
+        epoch=4,
+        why=Refusal("batch.rejected", "too long", "cut it"),
     )
     assert letters.count("s") == 3 and letters.count("other") == 0 and letters.counts() == {"s": 3}
     first, second, third = letters.page(LetterFilter("s"))
+    assert (first.hint, second.hint) == ("cut it", "cut it")
     assert (first.rows, first.reason, first.code, first.epoch, first.table) == (1, "too long", "batch.rejected", 4, "t")
     letter, event = letters.event(first.id)
     assert letter == first and event.rows == [[1, "1.10"]] and event.key == ("id",) and event.index == 7
@@ -142,7 +194,7 @@ def test_letters_keep_event_reason_and_count(db: AgentDatabase) -> None:
 def test_what_cannot_travel_is_kept_to_be_read(db: AgentDatabase) -> None:
     letters = DeadLetters(db, max_rows=100)
     bad = InsertEvent("db", "t", [{"id": 1, "o": object(), "s": "lone \udcff"}])
-    letters.park("s", [bad], epoch=0, reason="r", code="c")
+    letters.park("s", [bad], epoch=0, why=Refusal("c", "r"))
     (letter,) = letters.page()
     shown = letters.get(letter.id)[1].rows[0]
     assert shown[0] == 1 and "object object" in shown[1] and "lone" in shown[2]
@@ -153,15 +205,15 @@ def test_what_cannot_travel_is_kept_to_be_read(db: AgentDatabase) -> None:
 def test_a_full_store_says_so_and_drops_nothing(db: AgentDatabase) -> None:
     letters = DeadLetters(db, max_rows=2)
     one = [InsertEvent("db", "t", [{"id": 1}])]
-    letters.park("s", one, epoch=0, reason="r", code="c")
-    letters.park("s", one, epoch=0, reason="r", code="c")
+    letters.park("s", one, epoch=0, why=Refusal("c", "r"))
+    letters.park("s", one, epoch=0, why=Refusal("c", "r"))
     assert letters.is_full
     with pytest.raises(DeadLettersFull, match="no room") as caught:
-        letters.park("s", one, epoch=0, reason="r", code="c")
+        letters.park("s", one, epoch=0, why=Refusal("c", "r"))
     assert "FUSTOR_AGENT_DEAD_LETTER_ROWS" in caught.value.hint
     assert letters.count("s") == 2 == len(letters.page())
     letters.delete(letters.page()[0].id)
-    letters.park("s", one, epoch=0, reason="r", code="c")
+    letters.park("s", one, epoch=0, why=Refusal("c", "r"))
 
 
 def test_a_full_disk_is_said_and_undone(db: AgentDatabase) -> None:
@@ -169,7 +221,7 @@ def test_a_full_disk_is_said_and_undone(db: AgentDatabase) -> None:
     db._db.execute(f"PRAGMA max_page_count={pages + 2}")
     letters = DeadLetters(db, max_rows=10**9)
     with pytest.raises(StorageFull, match="full"):
-        letters.park("s", [InsertEvent("db", "t", [{"x": "y" * 100_000}])], epoch=0, reason="r", code="c")
+        letters.park("s", [InsertEvent("db", "t", [{"x": "y" * 100_000}])], epoch=0, why=Refusal("c", "r"))
     assert letters.page() == [] and letters.count("s") == 0
     StateStore(db).save("s", SyncMemory(checkpoint=1))
 

@@ -15,6 +15,7 @@ import yaml
 
 from fustor_agent.app import create_app
 from fustor_agent.supervisor import Supervisor
+from fustor_agent.sync.ports import Refusal
 from fustor_core.errors import AuthenticationFailed, NotFoundError, StateConflictError
 from fustor_core.models.event import InsertEvent
 
@@ -200,7 +201,7 @@ async def test_replay_pushes_in_the_session_of_the_sync_and_deletes_only_what_wa
     async with running(settings, drivers, doubles) as supervisor:
         await until(lambda: len(doubled.runtime.alive) == 2)
         letters = supervisor.parts.dead_letters
-        letters.park("one", [InsertEvent("db", "t", [{"id": 1}], index=3)], epoch=2, reason="r", code="c")
+        letters.park("one", [InsertEvent("db", "t", [{"id": 1}], index=3)], epoch=2, why=Refusal("c", "r"))
         (letter,) = letters.page()
         doubled.pusher.refuse = True
         with pytest.raises(Exception, match="still refused"):

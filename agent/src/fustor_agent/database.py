@@ -18,7 +18,7 @@ from typing import Final
 
 from fustor_core.errors import ConfigError, StateConflictError, StorageFull
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS syncs (
     sync_id TEXT PRIMARY KEY,
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     epoch        INTEGER NOT NULL,
     code         TEXT NOT NULL,
     reason       TEXT NOT NULL,
+    hint         TEXT NOT NULL DEFAULT '',
     event_type   TEXT NOT NULL,
     event_schema TEXT NOT NULL,
     table_name   TEXT NOT NULL,
@@ -108,6 +109,8 @@ class AgentDatabase:
                     hint="start the newer agent, or point FUSTOR_CONFIG_DIR at another folder",
                     context={"path": str(self.path)},
                 )
+            if version == 1:
+                db.execute("ALTER TABLE dead_letters ADD COLUMN hint TEXT NOT NULL DEFAULT ''")
             db.executescript(_SCHEMA)
             db.execute(f"PRAGMA user_version={_VERSION}")
         except (sqlite3.Error, OSError) as exc:

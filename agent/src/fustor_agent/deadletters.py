@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from fustor_agent.database import AgentDatabase
+from fustor_agent.sync.ports import Refusal
 from fustor_agent.writable import writable
 from fustor_core.errors import ConfigError, NotFoundError, StateConflictError
 from fustor_core.models.envelope import WireEvent, from_wire, to_wire
@@ -20,7 +21,7 @@ from fustor_core.values import encode_value
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(WireEvent)
-_COLUMNS = "id, sync_id, ts, epoch, code, reason, event_type, event_schema, table_name, row_count, faithful"
+_COLUMNS = "id, sync_id, ts, epoch, code, reason, hint, event_type, event_schema, table_name, row_count, faithful"
 
 
 class DeadLettersFull(ConfigError):
@@ -42,6 +43,7 @@ class DeadLetter:
         ts: When it was parked, epoch seconds.
         epoch: Epoch of its index.
         code, reason: Why it was refused.
+        hint: What to do about it; "" when nobody knows.
         rows: How many rows it has.
         replayable: False when a value had no wire mapping: then what is kept is only good for reading.
     """
@@ -52,6 +54,7 @@ class DeadLetter:
     epoch: int
     code: str
     reason: str
+    hint: str
     event_type: str
     event_schema: str
     table: str
@@ -99,7 +102,7 @@ class DeadLetters:
         self.max_rows = max_rows
         self._rows = self._counted()
 
-    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, reason: str, code: str) -> None:
+    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, why: Refusal) -> None:
         """
         Park events: on disk when it returns.
 
@@ -121,8 +124,7 @@ class DeadLetters:
                 sync_id,
                 now,
                 epoch,
-                code,
-                reason,
+                *why,
                 w.event_type,
                 w.event_schema,
                 w.table,
@@ -135,8 +137,8 @@ class DeadLetters:
         ]
         with self._db.transaction() as db:
             db.executemany(
-                "INSERT INTO dead_letters (sync_id, ts, epoch, code, reason, event_type, event_schema, table_name,"
-                " row_count, faithful, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO dead_letters (sync_id, ts, epoch, code, reason, hint, event_type, event_schema, table_name,"
+                " row_count, faithful, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
         self._rows[sync_id] = self._rows.get(sync_id, 0) + adding
@@ -228,7 +230,7 @@ class DeadLetters:
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:
-    values: list[Any] = [*row[:10], bool(row[10])]
+    values: list[Any] = [*row[:11], bool(row[11])]
     return DeadLetter(*values)
 
 

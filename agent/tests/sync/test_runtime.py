@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fustor_agent.bus import BusPool
-from fustor_agent.sync.ports import SyncMemory
+from fustor_agent.sync.ports import Refusal, SyncMemory
 from fustor_agent.sync.reader import close_iterator
 from fustor_agent.sync.runtime import SyncRuntime
 from fustor_agent.sync.settings import BusSettings, SyncSettings
@@ -56,7 +56,7 @@ class Letters:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, reason: str, code: str) -> None:
+    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, why: Refusal) -> None:
         self.rows += [dict(row) for event in events for row in event.rows]  # type: ignore[call-overload]
 
     def count(self, sync_id: str) -> int:

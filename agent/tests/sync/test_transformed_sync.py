@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fustor_agent.bus import BusPool
-from fustor_agent.sync.ports import SyncMemory
+from fustor_agent.sync.ports import Refusal, SyncMemory
 from fustor_agent.sync.runtime import SyncRuntime
 from fustor_agent.sync.settings import BusSettings, SyncSettings
 from fustor_core.errors import BatchRejected, ConnectionLost
@@ -45,11 +45,11 @@ class Store:
 class Letters:
     def __init__(self) -> None:
         self.parked: list[EventBase] = []
-        self.codes: list[str] = []
+        self.why: list[Refusal] = []
 
-    def park(self, sync_id: str, events: Any, *, code: str, **why: Any) -> None:
+    def park(self, sync_id: str, events: Any, *, epoch: int, why: Refusal) -> None:
         self.parked += events
-        self.codes += [code] * len(events)
+        self.why += [why] * len(events)
 
     def count(self, sync_id: str) -> int:
         return len(self.parked)
@@ -378,7 +378,9 @@ async def test_one_row_that_can_not_be_computed_is_parked_and_the_others_arrive(
     assert target.contents()["t", 0]["c"] == -3.0
     [parked] = bench.letters.parked
     assert dict(parked.rows[0])["id"] == 4, "as the source gave it, to be replayed when the transforms are mended"
-    assert bench.letters.codes == ["transform.failed"]
+    [why] = bench.letters.why
+    assert why.code == "transform.failed" and why.reason.endswith("`b / a`, at character 1: division by zero")
+    assert why.hint and why.hint not in why.reason
     [warning] = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert warning.startswith("sync one: a row of fake.t is set aside as a dead letter: ")
     assert "`b / a`, at character 1: division by zero" in warning and "refused" not in caplog.text

@@ -33,6 +33,7 @@ class Letter(BaseModel):
     epoch: int
     code: str = Field(description="Code of the error that it was refused with.")
     reason: str
+    hint: str = Field(description='What to do about it; "" when nobody knows.')
     event_type: str
     event_schema: str
     table: str

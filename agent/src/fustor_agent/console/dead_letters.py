@@ -204,10 +204,9 @@ async def dead_letter(page: Page, number: int) -> None:
             action(t("Replay"), Kind.START, lambda: replay(page, letter, back), icon="replay")
         action(t("Drop"), Kind.DELETE, lambda: ask_drop(page, letter, back), icon="delete")
     with ui.element("div").classes("trouble"):
-        reason, advice = apart(letter.reason)
-        ui.label(sentence(page.told(reason))).classes("trouble-reason")
-        if advice:
-            ui.label(t("What to do: {hint}", hint=page.told(advice)))
+        ui.label(sentence(page.told(letter.reason))).classes("trouble-reason")
+        if letter.hint:
+            ui.label(t("What to do: {hint}", hint=page.told(letter.hint)))
         if letter.code:
             ui.label(t("Code: {code}", code=letter.code))
         if not letter.replayable:
@@ -328,27 +327,11 @@ def _table_of(letter: Letter) -> str:
 
 
 def _why(page: Page, letter: Letter) -> None:
-    reason, advice = apart(letter.reason)
-    ui.label(sentence(page.told(reason)))
-    if advice:
-        ui.label(sentence(page.told(advice))).classes("cell-problem")
+    ui.label(sentence(page.told(letter.reason)))
+    if letter.hint:
+        ui.label(sentence(page.told(letter.hint))).classes("cell-problem")
     if letter.code:
         ui.label(page.t("Code: {code}", code=letter.code)).classes("wizard-chip letter-code")
-
-
-def apart(text: str) -> tuple[str, str]:
-    """
-    Return what was wrong, and the advice that stands in parentheses at the end; "" when there is none.
-    """
-    depth = 0
-    for at in range(len(text) - 1, 0, -1):
-        depth += {")": 1, "(": -1}.get(text[at], 0)
-        if not depth:
-            break
-    else:
-        return text, ""
-    is_advice = text.endswith(")") and text[at - 1] == " " and " " in text[at:]
-    return (text[: at - 1], text[at + 1 : -1]) if is_advice else (text, "")
 
 
 def _time(epoch_s: float) -> str:

@@ -26,7 +26,7 @@ from fustor_agent.sync.live import LiveLane
 from fustor_agent.sync.ordering import Push
 from fustor_agent.sync.owed import OwedRows, RowsOrder, RowsRead, Untold
 from fustor_agent.sync.owed_lane import OwedLane
-from fustor_agent.sync.ports import RESHAPED, Origin, SyncMemory
+from fustor_agent.sync.ports import RESHAPED, Origin, Refusal, SyncMemory
 from fustor_agent.sync.position import Position
 from fustor_agent.sync.rejects import TransformFailed, cut
 from fustor_agent.sync.settings import SyncSettings
@@ -69,7 +69,7 @@ class SyncEngine:
         ordering: Literal["index", "arrival"],
         memory: SyncMemory,
         save: Callable[[SyncMemory], None],
-        park: Callable[[list[EventBase], int, str, str], None],
+        park: Callable[[list[EventBase], int, Refusal], None],
         clock: Callable[[], float],
         rng: random.Random,
         new_id: Callable[[], str],
@@ -444,10 +444,9 @@ class SyncEngine:
             fault.for_good = True
             self.failures.fault = fault
             return
-        verdict = cut(push, error.rejected if isinstance(error, BatchRejected) else {}, str(error))
-        code = error.code if isinstance(error, FustorError) else "driver.failed"
-        for event, reason in verdict.parked:
-            self._park([event], push.epoch, reason, code)
+        verdict = cut(push, error)
+        for event, why in verdict.parked:
+            self._park([event], push.epoch, why)
             self.counters.parked_rows += len(event.rows)
         if push.chunk is not None:
             push.chunk.pending += len(verdict.parts) - 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from fustor_core.models.event import EventBase
 
@@ -109,12 +109,27 @@ class SyncStore(Protocol):
         ...
 
 
+class Refusal(NamedTuple):
+    """
+    Why an event is parked.
+
+    Attributes:
+        code: Code of the error it was refused with.
+        reason: What is wrong with it.
+        hint: What to do about it; "" when nobody knows.
+    """
+
+    code: str
+    reason: str
+    hint: str = ""
+
+
 class DeadLetterStore(Protocol):
     """
     Keeps what a consumer refuses for good, until a person looks.
     """
 
-    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, reason: str, code: str) -> None:
+    def park(self, sync_id: str, events: Sequence[EventBase], *, epoch: int, why: Refusal) -> None:
         """
         Park events durably: on disk when it returns.
         """

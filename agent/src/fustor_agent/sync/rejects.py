@@ -4,13 +4,13 @@ What a consumer refuses for good, or the transforms can't work on: cut the push 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fustor_agent.sync.checkpoint import Unit
 from fustor_agent.sync.keys import with_rows
 from fustor_agent.sync.ordering import Push
-from fustor_core.errors import BatchRejected
+from fustor_agent.sync.ports import Refusal
+from fustor_core.errors import BatchRejected, FustorError
 from fustor_core.models.event import EventBase
 
 
@@ -34,17 +34,17 @@ class Verdict:
     """
 
     parts: list[Push] = field(default_factory=list)
-    parked: list[tuple[EventBase, str]] = field(default_factory=list)
+    parked: list[tuple[EventBase, Refusal]] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
 
 
-def cut(push: Push, rejected: Mapping[int, str], reason: str) -> Verdict:
+def cut(push: Push, error: BaseException) -> Verdict:
     """
-    Cut a refused push: out of named events, else in halves.
+    Cut a push that was refused with an error: out of the events that it names, else in halves.
     """
     events = push.events
     units: list[Unit | None] = list(push.units) if push.units else [None] * len(events)
-    named = {at: why for at, why in rejected.items() if 0 <= at < len(events)}
+    named = {at: why for at, why in _named(error).items() if 0 <= at < len(events)}
     verdict = Verdict()
     if not named and len(events) > 1:
         half = len(events) // 2
@@ -52,7 +52,7 @@ def cut(push: Push, rejected: Mapping[int, str], reason: str) -> Verdict:
         verdict.parts.append(_part(push, events[half:], units[half:]))
         return verdict
     if not named:
-        named = {0: reason}
+        named = {0: _whole(error)}
     good: list[EventBase] = []
     good_units: list[Unit | None] = []
 
@@ -81,6 +81,18 @@ def cut(push: Push, rejected: Mapping[int, str], reason: str) -> Verdict:
                 verdict.units.append(unit)
     flush()
     return verdict
+
+
+def _whole(error: BaseException) -> Refusal:
+    if isinstance(error, FustorError):
+        return Refusal(error.code, error.message, error.hint)
+    return Refusal("driver.failed", str(error))
+
+
+def _named(error: BaseException) -> dict[int, Refusal]:
+    if not isinstance(error, BatchRejected):
+        return {}
+    return {at: Refusal(error.code, reason, error.hints.get(at, error.hint)) for at, reason in error.rejected.items()}
 
 
 def _part(push: Push, events: list[EventBase], units: list[Unit | None]) -> Push:

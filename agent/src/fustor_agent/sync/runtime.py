@@ -28,7 +28,7 @@ from fustor_agent.sync.keys import full_name, table_of
 from fustor_agent.sync.ordering import Push
 from fustor_agent.sync.origin import tables_to_send_again
 from fustor_agent.sync.owed import RowsRead, Untold
-from fustor_agent.sync.ports import RESHAPED, DeadLetterStore, Origin, SyncMemory, SyncStore
+from fustor_agent.sync.ports import RESHAPED, DeadLetterStore, Origin, Refusal, SyncMemory, SyncStore
 from fustor_agent.sync.rates import Sample
 from fustor_agent.sync.reader import SnapshotReader
 from fustor_agent.sync.rejects import TransformFailed
@@ -688,13 +688,14 @@ class SyncRuntime:
     def _save(self, memory: SyncMemory) -> None:
         self._store.save(self.sync_id, memory)
 
-    def _park(self, events: list[EventBase], epoch: int, reason: str, code: str) -> None:
-        self.dead_letters.park(self.sync_id, events, epoch=epoch, reason=reason, code=code)
+    def _park(self, events: list[EventBase], epoch: int, why: Refusal) -> None:
+        self.dead_letters.park(self.sync_id, events, epoch=epoch, why=why)
         for event in events:
             table = full_name(event.event_schema, event.table)
             # A table whose every row is refused is told of once: reasons may quote the row, and so differ.
             self._complain(
                 logging.WARNING,
-                f"a row of {table} is set aside as a dead letter: {reason}",
-                alike=f"dead letters {code} {table}",
+                f"a row of {table} is set aside as a dead letter: {why.reason}"
+                + (f" ({why.hint})" if why.hint else ""),
+                alike=f"dead letters {why.code} {table}",
             )

@@ -45,7 +45,8 @@ class Outgoing:
         Return what the consumer refused, in terms of the events it came from.
         """
         rejected = {self.origins[at]: why for at, why in error.rejected.items() if 0 <= at < len(self.origins)}
-        return BatchRejected(error.message, hint=error.hint, context=error.context, rejected=rejected)
+        hints = {self.origins[at]: hint for at, hint in error.hints.items() if 0 <= at < len(self.origins)}
+        return BatchRejected(error.message, hint=error.hint, context=error.context, rejected=rejected, hints=hints)
 
 
 class Transformer:
@@ -86,19 +87,24 @@ class Transformer:
             ConfigError: The transforms can't work on a table.
         """
         outgoing = Outgoing()
-        rejected: dict[int, str] = {}
-        first: RowRejected | None = None
+        rejected: dict[int, RowRejected] = {}
         for origin, event in enumerate(events):
             try:
                 made = self._event(event, lane)
             except RowRejected as exc:
-                rejected[origin] = str(exc)
-                first = first or exc
+                rejected[origin] = exc
                 continue
             outgoing.events.extend(made)
             outgoing.origins.extend([origin] * len(made))
-        if first is not None:
-            raise TransformFailed(first.message, hint=first.hint, context=first.context, rejected=rejected)
+        if rejected:
+            first = next(iter(rejected.values()))
+            raise TransformFailed(
+                first.message,
+                hint=first.hint,
+                context=first.context,
+                rejected={origin: exc.message for origin, exc in rejected.items()},
+                hints={origin: exc.hint for origin, exc in rejected.items()},
+            )
         return outgoing
 
     def _event(self, event: EventBase, lane: Lane) -> list[EventBase]:

@@ -161,6 +161,7 @@ class Letter(msgspec.Struct):
     epoch: int = 0
     code: str = ""
     reason: str = ""
+    hint: str = ""
     event_type: str = ""
     event_schema: str = ""
     table: str = ""

@@ -165,13 +165,22 @@ class BatchRejected(FustorError):
 
     Args:
         rejected: Position of the event in the push, to the reason. Empty: the push as a whole is refused.
+        hints: The same to what to do about it, where more is known than `hint` says.
     """
 
     code = "batch.rejected"
 
-    def __init__(self, message: str, *, rejected: Mapping[int, str] | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rejected: Mapping[int, str] | None = None,
+        hints: Mapping[int, str] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(message, **more)
         self.rejected = dict(rejected or {})
+        self.hints = dict(hints or {})
 
 
 class NotFoundError(FustorError):

@@ -167,7 +167,7 @@ def _refused(said: str, told: FusionError, *, url: str, doing: Doing, more: dict
     return BatchRejected(
         f"Fusion at {url} refuses the push: {said}",
         rejected=rejected,
-        **{"hint": "what is refused is parked as dead letters: look at them in the agent, mend, replay", **more},
+        **{"hint": "mend the rows at the source, or what refuses them, then replay them from the dead letters", **more},
     )
 
 

@@ -108,7 +108,7 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes, *, url: str,
         return BatchRejected(
             f"{url} refuses the push: {said}",
             rejected=_rejected(body),
-            hint="what is refused is parked as dead letters: look at them in the agent, mend, replay",
+            hint="mend the rows at the source, or what refuses them, then replay them from the dead letters",
             context=context,
         )
     if status >= 500:

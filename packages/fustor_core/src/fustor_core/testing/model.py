@@ -139,7 +139,7 @@ class SyncModel(RuleBasedStateMachine):
         self.durable = copy.deepcopy(memory)
         self._check_checkpoint(memory.epoch, memory.checkpoint, "remembered")
 
-    def parked(self, events: list[EventBase], epoch: int, reason: str, code: str) -> None:
+    def parked(self, events: list[EventBase], epoch: int, why: Any) -> None:
         """
         Take dead letters.
         """
