@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,18 @@ def file_event(path: str, index: int) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def services(stack: Stack) -> Stack:
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """
-    Registry and Fusion, without an agent.
+    Registry and Fusion, without an agent: for all tests that only ask them. Each starts where others may have been before.
     """
+    folder: Path = tmp_path_factory.mktemp("services")
+    stack = Stack(folder / "stack", folder / "tree")
     stack.registry.start()
     stack.key = stack.provision("tree")
     stack.fusion.start()
-    return stack
+    yield stack
+    stack.close()
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", "fk_" + "0" * 40])
