@@ -473,6 +473,11 @@ async def test_a_table_that_can_not_be_read_is_errored_and_the_others_go_on(
     await until(lambda: "secret" in tables(), runtime)
     secret = tables()["secret"]
     assert (secret["state"], secret["reason"], secret["hint"]) == ("errored", "no SELECT on secret", "GRANT SELECT")
+    fault = runtime.fault if runtime.engine is None else runtime.engine.failures.fault
+    assert fault is not None and (fault.reason, fault.hint) == (
+        "reading the snapshot: no SELECT on secret",
+        "GRANT SELECT",
+    )
     assert 0 <= secret["next_try_s"] <= bench.settings.error_retry_s and tables()["t"]["state"] == "copying"
     bench.insert(100)
     await until(bench.same, runtime)
@@ -481,6 +486,7 @@ async def test_a_table_that_can_not_be_read_is_errored_and_the_others_go_on(
     assert {"ERROR", "MESSAGE_SYNC"} <= set(status["states"]) and "'secret'" in status["reason"], (
         "also between two tries"
     )
+    assert status["hint"] == "GRANT SELECT" and "GRANT SELECT" not in status["reason"], "said once"
     refused = False
     await until(lambda: not bench.target.wants_snapshot and runtime.status()["snapshot"] is None, runtime)
     assert "secret" not in tables() and tables()["t"]["state"] == "live"

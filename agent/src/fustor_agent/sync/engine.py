@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 
 from fustor_agent.sync.checkpoint import AckTracker
 from fustor_agent.sync.counters import Counters
-from fustor_agent.sync.failures import Failures, Fault, fault_of
+from fustor_agent.sync.failures import Failures, Fault, fault_of, said
 from fustor_agent.sync.keys import name_of, table_of
 from fustor_agent.sync.live import LiveLane
 from fustor_agent.sync.ordering import Push
@@ -439,7 +439,7 @@ class SyncEngine:
         # Invariant 6: parked durably and counted before it counts as settled; the others go on.
         if self.settings.on_reject == "stop":
             self.traffic.send_again(push)
-            reason = str(error) if isinstance(error, TransformFailed) else f"the consumer refuses rows: {error}"
+            reason = said(error) if isinstance(error, TransformFailed) else f"the consumer refuses rows: {said(error)}"
             fault = fault_of(error, reason, is_error=True)
             fault.for_good = True
             self.failures.fault = fault

@@ -61,8 +61,10 @@ def fault_of(error: BaseException, reason: str, *, is_error: bool) -> Fault:
     return Fault("driver.failed", reason, "this is a fault of the driver: report it with the log", is_error)
 
 
-def _said(error: BaseException) -> str:
-    # Without the hint, which a person is told beside it.
+def said(error: BaseException) -> str:
+    """
+    Return what an error says, without its hint: a person is told that beside it.
+    """
     return error.message if isinstance(error, FustorError) else f"{type(error).__name__}: {error}"
 
 
@@ -150,7 +152,7 @@ class Failures:
         if needs_a_person(error):
             self._hold_until = now + self._settings.error_retry_s
             self._backoff.failures += 1
-            self.fault = fault_of(error, _said(error), is_error=True)
+            self.fault = fault_of(error, said(error), is_error=True)
             return
         asked = error.wait_s if isinstance(error, ConnectionLost | ConsumerBusy | OverloadedError) else None
         wait = self._backoff.next_wait(asked)
@@ -158,7 +160,7 @@ class Failures:
         if given_up:
             wait = max(wait, self._settings.error_retry_s)
         self._hold_until = max(self._hold_until, now + wait)
-        text = _said(error)
+        text = said(error)
         if given_up:
             text = f"{self._backoff.failures} tries in a row failed, the last: {text}"
         self.fault = fault_of(error, text, is_error=given_up)

@@ -22,7 +22,7 @@ from fustor_agent.sync.complaints import Complaints
 from fustor_agent.sync.counters import Counters
 from fustor_agent.sync.engine import SyncEngine
 from fustor_agent.sync.expected import Expected
-from fustor_agent.sync.failures import Fault
+from fustor_agent.sync.failures import Fault, fault_of, said
 from fustor_agent.sync.held_back import HeldBack
 from fustor_agent.sync.keys import full_name, table_of
 from fustor_agent.sync.ordering import Push
@@ -453,8 +453,8 @@ class SyncRuntime:
                         session_id=self.session_id,
                         **engine.control(push),
                     )
-            except TimeoutError as exc:
-                engine.push_failed(push, ConnectionLost(f"no answer within {self.settings.push_timeout_s} s: {exc}"))
+            except TimeoutError:
+                engine.push_failed(push, ConnectionLost(f"no answer within {self.settings.push_timeout_s:g} s"))
             except TransformFailed as exc:
                 engine.push_failed(push, exc)  # which warns of each row that it sets aside
                 self._complain(logging.DEBUG, f"nothing was pushed: {exc}")
@@ -497,7 +497,7 @@ class SyncRuntime:
             except Exception as exc:  # noqa: BLE001 - pushes find out, and retry; here it is only told
                 self._complain(logging.INFO, f"heartbeat failed: {exc}")
                 if engine.failures.fault is None:
-                    engine.failures.fault = Fault(getattr(exc, "code", "driver.failed"), f"heartbeat failed: {exc}")
+                    engine.failures.fault = fault_of(exc, f"heartbeat failed: {said(exc)}", is_error=False)
             else:
                 if engine.failures.fault is not None and engine.failures.fault.reason.startswith("heartbeat failed"):
                     engine.failures.fault = None

@@ -12,7 +12,7 @@ from typing import Literal
 
 from fustor_agent.sync.batcher import rows_that_fit
 from fustor_agent.sync.counters import Counters
-from fustor_agent.sync.failures import Failures, Fault, fault_of, needs_a_person
+from fustor_agent.sync.failures import Failures, Fault, fault_of, needs_a_person, said
 from fustor_agent.sync.keys import with_rows
 from fustor_agent.sync.live import LiveLane
 from fustor_agent.sync.ordering import Push
@@ -142,7 +142,7 @@ class SnapshotLane:
             wait = self._settings.error_retry_s
         self._read_after = self._clock() + wait
         run.generation = self._control.next_generation()
-        self._failures.fault = fault_of(error, f"reading the snapshot: {error}", is_error=is_error)
+        self._failures.fault = fault_of(error, f"reading the snapshot: {said(error)}", is_error=is_error)
 
     def _read_by(self, generation: int) -> SnapshotRun | None:
         run = self._control.run
