@@ -115,7 +115,7 @@ def test_progress_shows_state_and_amounts_on_one_line(width: int) -> None:
 def test_plain_lines_hold_one_fact_each() -> None:
     lines = plain(picture())
     assert lines[0] == "tree /my tree: live, 1,234 files, 7 directories, 1.0 G, 12.5 events/s, lag 4 ms"
-    assert lines[2] == "  reason: the key is \\x1b[31mwrong (make another)"
+    assert lines[2:4] == ["  reason: the key is \\x1b[31mwrong", "  try: make another"]
     assert "service fusion: not answering, http://127.0.0.1:8102, pid 12, 0 restarts" in lines
     assert lines[-1] == "trouble: Fusion: does not answer"
     assert all(line.isprintable() for line in lines)

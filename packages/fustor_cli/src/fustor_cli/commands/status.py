@@ -98,9 +98,8 @@ def plain(picture: Picture) -> list[str]:
             f"{sync.kind} {formats.safe(sync.root or sync.id)}: {sync.state}, {', '.join(sync.amounts())}, {events} events/s, lag {lag}"
         )
         if sync.reason:
-            lines.append(
-                f"  reason: {formats.safe(sync.reason)}" + (f" ({formats.safe(sync.hint)})" if sync.hint else "")
-            )
+            lines.append(f"  reason: {formats.safe(sync.reason)}")
+            lines += [f"  try: {formats.safe(sync.hint)}"] if sync.hint else []
         lines += [f"  problem: {formats.safe(problem)}" for problem in sync.problems[:3]]
     for service in picture.services:
         more = f", pid {service.pid}, {formats.some(service.restarts, 'restart', 'restarts')}" if service.pid else ""

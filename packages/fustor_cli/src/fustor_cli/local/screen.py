@@ -173,7 +173,8 @@ def _warnings(picture: Picture) -> list[Text]:
     for sync in picture.syncs:
         name = sync.root or sync.id
         if sync.reason:
-            lines.append(f"{name}: {sync.reason}" + (f" ({sync.hint})" if sync.hint else ""))
+            lines.append(f"{name}: {sync.reason}")
+            lines += [f"  Try: {sync.hint}"] if sync.hint else []
         lines += [f"{name}: {problem}" for problem in sync.problems[:3]]
         if len(sync.problems) > 3:
             lines.append(f"{name}: {len(sync.problems) - 3} more like these: fustor status --json")
