@@ -687,9 +687,10 @@ def test_every_step_is_fit_for_everybody(
     expect(page.locator(".wizard-line")).to_have_count(4)
     is_well("mapping")
     forward(".wizard-sides", "changes")
-    for kind in page.locator(".wizard-kinds .act").all():
+    expect(page.locator(".wizard-kinds .act")).to_have_count(7)
+    for number, kind in enumerate(page.locator(".wizard-kinds .act").all(), 1):
         kind.click()
-    expect(page.locator(".wizard-change")).to_have_count(7)
+        expect(page.locator(".wizard-change")).to_have_count(number)  # each moves the buttons
     is_well("steps")
     for left in range(6, -1, -1):
         page.locator(".wizard-change-head .act-delete").first.click()

@@ -166,7 +166,7 @@ def test_partial_updates_under_load_do_not_have_the_table_read_again(make_stack:
         wait_for("Fusion has what passes", lambda: shown() == expected(), timeout_s=120, on_timeout=say)
         assert snapshot()["id"] == first["id"], "no table was read again"
         [problem] = stack.sync_status()["source_status"]["problems"]
-        assert problem["where"] == "shop.orders" and "binlog_row_image=FULL" in problem["hint"]
+        assert problem["where"] == "shop.orders" and "`binlog_row_image = FULL`" in problem["hint"]
     finally:
         server.close()
 
