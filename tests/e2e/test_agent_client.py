@@ -86,7 +86,15 @@ def test_every_route_has_a_call_of_the_client(agent: Service, tmp_path: Path) ->
         assert client.instance("main").state == "STOPPED"
         client.start("main")
         wait_for("it runs again", lambda: "MESSAGE_SYNC" in client.instance("main").states)
-        client.take_snapshot("main", tables=["files"])
+
+        def is_taken() -> bool:
+            try:
+                client.take_snapshot("main", tables=["files"])
+            except StateConflictError:
+                return False  # it began with one
+            return True
+
+        wait_for("a snapshot is taken", is_taken)
         for call in (client.pause_snapshot, client.resume_snapshot, client.cancel_snapshot):
             try:
                 assert call("main").id == "main"

@@ -21,7 +21,6 @@ from fustor_agent.sync.batcher import events_bytes
 from fustor_agent.sync.complaints import Complaints
 from fustor_agent.sync.counters import Counters
 from fustor_agent.sync.engine import SyncEngine
-from fustor_agent.sync.expected import Expected
 from fustor_agent.sync.failures import Fault, fault_of, said
 from fustor_agent.sync.held_back import HeldBack
 from fustor_agent.sync.keys import full_name, table_of
@@ -35,8 +34,8 @@ from fustor_agent.sync.rejects import TransformFailed
 from fustor_agent.sync.row_reader import RowReader
 from fustor_agent.sync.session import Backoff
 from fustor_agent.sync.settings import SyncSettings
-from fustor_agent.sync.snapshot import SnapshotRun
 from fustor_agent.sync.status import describe, health
+from fustor_agent.sync.table_states import TableStates
 from fustor_agent.transforms.transformer import Outgoing, Transformer
 from fustor_core.drivers import PusherDriver
 from fustor_core.errors import BatchRejected, ConnectionLost, FustorError, SessionSuperseded, StateConflictError
@@ -92,16 +91,11 @@ class SyncRuntime:
         self.conf_outdated = False
         self.stopping = False
         self.since = time.time()
-        self.tables: dict[str, str] = {}
-        self.table_faults: dict[str, dict[str, Any]] = {}
+        self.tables = TableStates()
         self.held_back = HeldBack()
         self.lag_s: float | None = None
-        self.snapshot_started_at: float | None = None
-        self.last_snapshot: dict[str, Any] | None = None
         self.snapshot_waits = False
         self.rates: deque[Sample] = deque(maxlen=64)
-        self.expected = Expected()
-        self._noted: SnapshotRun | None = None
         self._pusher_config = pusher_config
         self._store = store
         self._origin = origin
@@ -247,7 +241,7 @@ class SyncRuntime:
         """
         engine = self._connected()
         engine.snapshots.cancel()
-        self._note_snapshot(engine)
+        self.tables.note(engine.run)
         self._wake.set()
 
     def _connected(self) -> SyncEngine:
@@ -425,11 +419,11 @@ class SyncRuntime:
                 engine.stream_opened(lost=item.lost, incarnation=item.incarnation)
             else:
                 self.counters.read_rows += len(item.rows)
-                if item.rows and item.table not in self.tables:
-                    self.tables[item.table] = "live"
+                if item.rows:
+                    self.tables.changed(item.table)
                 engine.feed(item, self._untold(item, subscription))
-                if isinstance(item, UntoldMark) and item.table in self.tables:
-                    self.tables[item.table] = "waiting"
+                if isinstance(item, UntoldMark):
+                    self.tables.untold(item.table)
         return bool(items)
 
     def _untold(self, event: EventBase, subscription: Subscription) -> Untold | None:
@@ -471,7 +465,7 @@ class SyncRuntime:
                 engine.push_done(push, answer or {})
             # At once: a status that says that the snapshot has ended must not say that its tables are still copied.
             if engine is self.engine:
-                self._note_snapshot(engine)
+                self.tables.note(engine.run)
         except Exception as exc:
             log.exception("sync %s: can't go on", self.sync_id)
             self._broken = exc
@@ -538,7 +532,7 @@ class SyncRuntime:
     # -- snapshots ---------------------------------------------------------------------------------------------------
 
     async def _watch_reader(self, engine: SyncEngine) -> None:
-        self._note_snapshot(engine)
+        self.tables.note(engine.run)
         order = engine.read_order()
         reader = self._reader
         if reader is not None:
@@ -563,38 +557,16 @@ class SyncRuntime:
             name=self.sync_id,
             patience_s=self._patience_s,
             with_keyless=self.pusher.ordering == "index",
-            estimates=order.where is None and self.expected.snapshot_id != order.snapshot_id,
+            estimates=order.where is None and self.tables.expected.snapshot_id != order.snapshot_id,
         )
         self._reader_engine = engine
         self._reader.start()
-
-    def _note_snapshot(self, engine: SyncEngine) -> None:
-        # By id: one may follow at once on another, and one that is gone on with after a failure is still the same.
-        before, run = self._noted, engine.run
-        self._noted = run
-        is_same = run is not None and before is not None and run.snapshot_id == before.snapshot_id
-        if before is not None and not is_same:
-            self.snapshot_started_at = None
-            is_complete = before.exhausted and not before.chunks
-            self.expected.end(before.progress.rows if is_complete else None)
-            self.tables = dict.fromkeys(self.tables, "live")
-            self.table_faults = {}
-        if run is not None and not is_same:
-            self.snapshot_started_at = time.time()
-            self.expected.begin(run.snapshot_id, is_whole=run.progress.tables is None and run.progress.where is None)
-            if not run.progress.rows:
-                self.tables |= {name: "waiting" for name in self.tables if self._is_read(run, name)}
-
-    @staticmethod
-    def _is_read(run: SnapshotRun, table: str) -> bool:
-        tables = run.progress.tables
-        return tables is None or any(name in (table, name.partition(".")[0] + f".{table}") for name in tables)
 
     def rows_estimated(self, reader: SnapshotReader, rows: dict[str, int] | None) -> None:
         """
         Take from the reader's thread about how many rows there are.
         """
-        self.expected.told(reader.order.snapshot_id, rows)
+        self.tables.expected.told(reader.order.snapshot_id, rows)
 
     def chunk_read(self, reader: SnapshotReader, event: EventBase, high: int | None) -> None:
         """
@@ -604,9 +576,7 @@ class SyncRuntime:
         engine = self.engine
         if engine is not None and reader is self._reader and engine is self._reader_engine:
             if event.rows:
-                self.tables[event.table] = "copying"
-                self.expected.read(event.table, len(event.rows))
-                self.table_faults.pop(event.table, None)
+                self.tables.chunk_read(event.table, len(event.rows))
             self.counters.read_rows += len(event.rows)
             try:
                 left = event if self.transformer.is_nothing else self.transformer.chunk(event)
@@ -636,9 +606,9 @@ class SyncRuntime:
                 self._complain(level, f"reading the snapshot failed, and is tried again: {error}")
                 engine.snapshot_read_failed(reader.order.generation, error)
                 named = error.context.get("tables", ()) if isinstance(error, FustorError) else ()
-                self.table_faults = {one["table"]: one for one in named}
+                self.tables.read_ended(named)
             elif reader.completed:
-                self.table_faults = {}
+                self.tables.read_ended()
                 engine.snapshot_read(reader.order.generation)
         if reader.gave_way:
             self._note_given_way(reader)

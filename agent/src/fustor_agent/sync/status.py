@@ -179,8 +179,8 @@ def _why(runtime: SyncRuntime) -> tuple[str, str, bool]:
         hint = error.hint if isinstance(error, FustorError) else "this is a fault of the driver: see the log"
         said = error.message if isinstance(error, FustorError) else str(error)
         return f"source: {said}", hint, not isinstance(error, FustorError) or getattr(error, "wait_s", 0) == 0
-    for table, wrong in runtime.table_faults.items():  # a push that goes well says nothing of what can't be read
-        others = len(runtime.table_faults) - 1
+    for table, wrong in runtime.tables.faults.items():  # a push that goes well says nothing of what can't be read
+        others = len(runtime.tables.faults) - 1
         said = f"{wrong['reason']}, and {others} more" if others else wrong["reason"]
         return f"table {table!r} can't be read: {said}", wrong["hint"], True
     if engine is None:
@@ -215,15 +215,15 @@ def _why_snapshot(runtime: SyncRuntime, engine: SyncEngine) -> str:
 def _tables(runtime: SyncRuntime, engine: SyncEngine | None) -> list[dict[str, Any]]:
     paused = engine is not None and engine.run is not None and engine.run.progress.paused
     shown: list[dict[str, Any]] = []
-    for name in sorted({*runtime.tables, *runtime.table_faults}):
-        fault = runtime.table_faults.get(name)
+    for name in sorted({*runtime.tables.states, *runtime.tables.faults}):
+        fault = runtime.tables.faults.get(name)
         if fault is not None:
             next_try_s = None if engine is None or paused else round(engine.snapshot_lane.read_wait_s, 1)
             why = {"reason": fault["reason"], "hint": fault["hint"], "next_try_s": next_try_s}
             shown.append({"table": name, "state": "errored", **why})
         else:
-            state = runtime.tables[name]
-            how_far = dict(zip(("rows", "rows_expected"), runtime.expected.of_table(name), strict=True))
+            state = runtime.tables.states[name]
+            how_far = dict(zip(("rows", "rows_expected"), runtime.tables.expected.of_table(name), strict=True))
             how_far = {what: number for what, number in how_far.items() if number is not None}
             shown.append({"table": name, "state": "paused" if paused and state != "live" else state, **how_far})
     return shown
@@ -233,14 +233,14 @@ def _snapshot(runtime: SyncRuntime, engine: SyncEngine | None, speed: Rates) -> 
     run = engine.run if engine is not None else None
     if run is None:
         return None
-    rows, expected = run.progress.rows, runtime.expected.rows
+    rows, expected = run.progress.rows, runtime.tables.expected.rows
     is_moving = expected is not None and speed.snapshot_rows > 0 and not run.progress.paused
     return {
         "id": run.progress.snapshot_id,
         "state": "paused" if run.progress.paused else "ending" if run.end_sent else "copying",
         "rows": rows,
         "chunks": run.chunk_count,
-        "started_at": runtime.snapshot_started_at,
+        "started_at": runtime.tables.snapshot_started_at,
         "rate": speed.snapshot_rows,
         # There may be more than the source has said: what was read is the least.
         "rows_expected": None if expected is None else max(expected, rows),
