@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fustor_core.errors import ConfigError, ConnectionLost, FustorError, PermissionMissing
 
-GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+# ELOOP: a name is looked at without following it, so the links that lead in a circle stand above it.
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _KEPT = 1000
 
 _HINTS = {
