@@ -81,6 +81,18 @@ def test_what_may_not_be_read_costs_a_snapshot_that_says_so_until_it_may(
     assert marks(stream, driver) == ["secret"], "no more than before"
 
 
+def test_a_right_that_is_taken_away_is_told_each_time(database: Database, reader: str) -> None:
+    driver = database.driver(user=reader, password="pw")
+    stream = database.stream(driver)
+    database.run("INSERT INTO secret VALUES (2, 2)")
+    assert marks(stream, driver) == ["secret"]
+    database.run(f"GRANT SELECT ON secret TO {reader}")
+    assert read(driver)[1] is None
+    database.run(f"REVOKE SELECT ON secret FROM {reader}", "INSERT INTO secret VALUES (3, 3)")
+    assert marks(stream, driver) == ["secret", "secret"]
+    assert read(driver)[1] is not None
+
+
 def test_it_is_known_over_a_restart(database: Database, reader: str) -> None:
     first = database.driver(user=reader, password="pw")
     stream = database.stream(first)
@@ -91,7 +103,7 @@ def test_it_is_known_over_a_restart(database: Database, reader: str) -> None:
     assert read(driver)[1] is not None
     stream = database.stream(driver)
     database.run("INSERT INTO secret VALUES (3, 3)")
-    assert marks(stream, driver) == [], "told before"
+    assert marks(stream, driver) == ["secret"], "the first mark may not have been heard"
 
 
 def test_a_source_that_names_no_database_leaves_out_what_the_account_may_not_read(

@@ -7,7 +7,7 @@ it does not describe as the log does, and what it refuses is noted in a file:
 
 | the table | what becomes of it |
 |---|---|
-| is in a database that the source names | its rows are told untold once; every snapshot of it says that it can't be read, with the GRANT |
+| is in a database that the source names | its rows are told untold; every snapshot of it says that it can't be read, with the GRANT |
 | is in another one (the source is to read whatever the account may) | left out, until it may be read; then its rows are told untold |
 | is readable, but not all of its columns | as in a database that is named |
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,11 +38,11 @@ class Look(NamedTuple):
 
     Attributes:
         is_left_out: Its rows are not for the consumer.
-        is_news: The consumer lacks rows of it from now on, and has not been told.
+        lacks_rows: The consumer lacks rows of it, until a snapshot has read it.
     """
 
     is_left_out: bool
-    is_news: bool
+    lacks_rows: bool
 
 
 class HiddenTables:
@@ -51,23 +51,19 @@ class HiddenTables:
 
     Args:
         control: Asks the server.
-        folder: The driver's own folder; None = nothing is remembered.
+        folder: The driver's own folder.
         databases: Those that the source names; empty = whatever the account may read.
     """
 
-    def __init__(self, control: Control, folder: Path | None, databases: Collection[str]) -> None:
+    def __init__(self, control: Control, folder: Path, databases: Collection[str]) -> None:
         self._control = control
-        self._file = None if folder is None else folder / "hidden.json"
+        self._file = folder / "hidden.json"
         self._databases = databases
         self._lock = threading.Lock()
         self._columns: dict[Place, tuple[str, ...]] = {}
         self._left_out: set[Place] = set()
-        if self._file is not None:
-            self._load(self._file)
-
-    def _load(self, file: Path) -> None:
         try:
-            known = json.loads(file.read_text())
+            known = json.loads(self._file.read_text())
             self._columns = {(schema, table): tuple(columns) for schema, table, columns in known["hidden"]}
             self._left_out = {(schema, table) for schema, table in known["left_out"]}
         except FileNotFoundError:
@@ -76,9 +72,8 @@ class HiddenTables:
             self._columns, self._left_out = {}, set()  # damaged: they are met again
 
     def _save(self) -> None:
-        if self._file is not None:
-            hidden = [[*place, list(columns)] for place, columns in sorted(self._columns.items())]
-            write_state(self._file, {"hidden": hidden, "left_out": sorted(self._left_out)})
+        hidden = [[*place, list(columns)] for place, columns in sorted(self._columns.items())]
+        write_state(self._file, {"hidden": hidden, "left_out": sorted(self._left_out)})
 
     def __contains__(self, place: Place) -> bool:
         with self._lock:
@@ -99,22 +94,17 @@ class HiddenTables:
         refusal = self._refusal(place, columns)
         with self._lock:
             was_left_out = place in self._left_out
-            if refusal is None:
-                if was_left_out:
-                    self._left_out.remove(place)
-                    self._save()
-                return Look(is_left_out=False, is_news=was_left_out)
-            if not is_described and not self._databases:
-                if not was_left_out:
-                    self._left_out.add(place)
-                    self._save()
-                return Look(is_left_out=True, is_news=False)
-            is_news = not set(columns) <= set(self._columns.get(place, ()))
-            if is_news or was_left_out:
+            is_left_out = refusal is not None and not is_described and not self._databases
+            if is_left_out and not was_left_out:
+                self._left_out.add(place)
+                self._save()
+            elif (
+                not is_left_out and (refusal is not None or was_left_out) and self._columns.get(place) != tuple(columns)
+            ):
                 self._left_out.discard(place)
                 self._columns[place] = tuple(columns)
                 self._save()
-            return Look(is_left_out=False, is_news=is_news)
+            return Look(is_left_out, lacks_rows=place in self._columns)
 
     def dropped(self, places: Collection[Place]) -> None:
         """
@@ -136,15 +126,18 @@ class HiddenTables:
             places = [place for place in (*self._columns, *self._left_out) if place[0] == schema]
         self.dropped(places)
 
-    def refusals(self) -> dict[Place, PermissionMissing]:
+    def refusals(self, is_asked: Callable[[Place], bool]) -> dict[Place, PermissionMissing]:
         """
-        Return the tables that should be read and can't be, and why; what can be read by now is forgotten.
+        Return the tables that a snapshot is to read and can't, and why; what it can read by now is forgotten.
+
+        Args:
+            is_asked: Tells whether it is to read a table.
 
         Raises:
             FustorError: The server can't be asked, or the file not written.
         """
         with self._lock:
-            known = dict(self._columns)
+            known = {place: columns for place, columns in self._columns.items() if is_asked(place)}
         asked = {place: self._refusal(place, columns) for place, columns in known.items()}
         refused = {place: refusal for place, refusal in asked.items() if refusal is not None}
         if len(refused) < len(known):

@@ -101,10 +101,10 @@ class Snapshot:
         if self._token is None:
             yield self._watermark()
         # In this order: what is granted in between is described, and read next time; it is not left out.
-        self._refused = refused = self._hidden.refusals()
+        self._refused = refused = self._hidden.refusals(self._is_asked)
         described = Catalog(self._control.query, self._wanted).tables()
         seen = {table.place: table for table in described} | {place: Table(*place, (), ()) for place in refused}
-        asked = [table for table in seen.values() if self._is_asked(table)]
+        asked = [table for table in seen.values() if self._is_asked(table.place)]
         yield from ParallelTables(
             [table for table in asked if table.place in refused or table.key or self._has_exact(table)],
             connect=self._connect,
@@ -143,8 +143,9 @@ class Snapshot:
     def _connect(self) -> Packets:
         return Packets(self._server, self._server.connect(), "reading tables", self._stop.is_set)
 
-    def _is_asked(self, table: Table) -> bool:
-        return self._names is None or table.name in self._names or f"{table.schema}.{table.name}" in self._names
+    def _is_asked(self, place: Place) -> bool:
+        schema, name = place
+        return self._names is None or name in self._names or f"{schema}.{name}" in self._names
 
     def _has_exact(self, table: Table) -> bool:
         return self._on_keyless(table.schema, table.name, table) and self._with_keyless

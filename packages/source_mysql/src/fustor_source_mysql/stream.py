@@ -102,6 +102,7 @@ class BinlogStream(Iterator[EventBase]):
         self._on_file = on_file
         self._on_keyless = on_keyless
         self._hidden = hidden
+        self._told_hidden: set[tuple[str, str]] = set()
         self._catalog = Catalog(control.query, wanted)
         self._tables: dict[int, RowsOf | None] = {}
         self._maps: dict[int, bytes] = {}
@@ -420,6 +421,8 @@ class BinlogStream(Iterator[EventBase]):
         for table in statement.tables:
             if self._wanted.table(*table):
                 self._untold[table] = reason
+        if statement.effect == "rights":
+            self._told_hidden.clear()
         if statement.is_drop:
             self._hidden.dropped(statement.tables)
         if statement.schema_gone is not None:
@@ -524,7 +527,9 @@ class BinlogStream(Iterator[EventBase]):
         if all(name in described for name in names) and place not in self._hidden:
             return False
         look = self._hidden.look(place, names, is_described=declared is not None)
-        if look.is_news:
+        if look.lacks_rows and place not in self._told_hidden:
+            # Once for each opening: whether the mark was heard before the last one ended, nobody knows.
+            self._told_hidden.add(place)
             self._changed_untold(
                 place, "the account may not read the table or some of its columns, or could not before"
             )
