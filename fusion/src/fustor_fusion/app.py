@@ -87,7 +87,6 @@ def create_app(
     metrics.sessions.set_function(lambda: sum(len(d.sessions.live()) for d in datastores.opened()))
     app.state.health.add("store", lambda: _problems(datastores))
     app.state.health.add("views", lambda: _view_problems(datastores))
-    # The first is found first, and pushes are most of what comes.
     for module in (events, sessions, syncs, own_datastore, flow, live, tables):
         app.include_router(module.router)
     answer_directly(app, "POST", events.PUSH_PATH, events.push)
