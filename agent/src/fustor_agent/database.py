@@ -61,6 +61,13 @@ CREATE TABLE IF NOT EXISTS cleanups (
     hint       TEXT NOT NULL
 );
 """
+# With its version in one transaction: cut off in between, it could not be run again.
+_FROM_1_TO_2: Final = """
+BEGIN IMMEDIATE;
+ALTER TABLE dead_letters ADD COLUMN hint TEXT NOT NULL DEFAULT '';
+PRAGMA user_version=2;
+COMMIT;
+"""
 
 
 class AgentDatabase:
@@ -110,7 +117,7 @@ class AgentDatabase:
                     context={"path": str(self.path)},
                 )
             if version == 1:
-                db.execute("ALTER TABLE dead_letters ADD COLUMN hint TEXT NOT NULL DEFAULT ''")
+                db.executescript(_FROM_1_TO_2)
             db.executescript(_SCHEMA)
             db.execute(f"PRAGMA user_version={_VERSION}")
         except (sqlite3.Error, OSError) as exc:
