@@ -250,6 +250,7 @@ def test_a_change_waits_is_applied_and_is_rolled_back(visitor: Visitor, one: Ser
     visitor.is_at("Edit pusher: out")
     visitor.page.get_by_text("Retries and batch size").click()
     visitor.fill("Most rows in one push", "many")
+    visitor.wait_still()  # what unfolds moves the button: a click meanwhile may miss it
     visitor.press("Save")
     expect(visitor.page.locator(".q-field--error")).to_contain_text("integer")
     visitor.fill("Most rows in one push", "777")
