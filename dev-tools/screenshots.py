@@ -77,7 +77,7 @@ class Scene:
 
 
 def _choose_kind(visitor: Visitor, world: World) -> None:
-    visitor.page.locator(".wizard-choice", has_text="MariaDB").click()
+    visitor.click(visitor.page.locator(".wizard-choice", has_text="MariaDB"))
     visitor.page.locator("input[type=password]").wait_for()
 
 
@@ -91,7 +91,7 @@ def _connect(visitor: Visitor, world: World) -> None:
 def _check(visitor: Visitor, world: World) -> None:
     _connect(visitor, world)
     _continue(visitor)
-    visitor.page.locator(".console-note .act").click()
+    visitor.click(visitor.page.locator(".console-note .act"))
     visitor.page.locator(".wizard-admin").wait_for()
 
 
@@ -100,7 +100,7 @@ def _create_account(visitor: Visitor, world: World) -> None:
     given = visitor.page.locator(".wizard-admin input")
     given.nth(0).fill(USER)
     given.nth(1).fill(PASSWORD)
-    visitor.page.locator(".wizard-admin .act-start").click()
+    visitor.click(visitor.page.locator(".wizard-admin .act-start"))
     expect(visitor.page.locator(".check-good")).to_have_count(3)
 
 
@@ -125,7 +125,7 @@ def _transform(visitor: Visitor, world: World) -> None:
     _map_fields(visitor, world)
     _continue(visitor)
     visitor.page.locator(".sample").first.wait_for()
-    visitor.page.locator(".wizard-kinds .act").first.click()
+    visitor.click(visitor.page.locator(".wizard-kinds .act").first)
     visitor.page.locator(".wizard-change input").first.fill("total >= 500")
     expect(visitor.page.locator(".wizard-change")).to_have_count(1)
     # Until one is left out, the preview is that of before.
@@ -133,7 +133,7 @@ def _transform(visitor: Visitor, world: World) -> None:
 
 
 def _continue(visitor: Visitor) -> None:
-    visitor.page.locator(".act-primary:visible").click()
+    visitor.click(visitor.page.locator(".act-primary:visible"))
 
 
 # The screenshot brings animations to their end; those that go with scrolling stay where they are.
@@ -273,7 +273,7 @@ def _visit(browser: Browser, world: World, scenes: list[Scene], way: tuple[str, 
         if is_in:
             # Or the page of one's own account would list the sessions of the pictures taken before.
             with visitor.page.expect_navigation(url=lambda url: "/sign-in" in url):
-                visitor.page.locator("form[action$='/sign-out'] button").click()
+                visitor.click(visitor.page.locator("form[action$='/sign-out'] button"))
         visitor.close()
     return wrong
 

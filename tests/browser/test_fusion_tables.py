@@ -109,7 +109,7 @@ def enter(visitor: Visitor, stack: Stack, title: str = "Overview") -> None:
 
 def open_table(visitor: Visitor, name: str, *, titles: tuple[str, str] = ("Tables", "Table")) -> None:
     visitor.go("/tables", titles[0])
-    visitor.page.get_by_role("link", name=name, exact=True).click()
+    visitor.click(visitor.page.get_by_role("link", name=name, exact=True))
     visitor.is_at(titles[1])
     expect(lines(visitor).first).to_be_visible()
 
@@ -144,14 +144,14 @@ def add_filter(visitor: Visitor, name: str, condition: str, value: str = "") -> 
 
 
 def choose(visitor: Visitor, label: str, option: str) -> None:
-    visitor.page.get_by_role("combobox", name=label, exact=True).click()
-    visitor.page.get_by_role("option", name=option, exact=True).click()
+    visitor.click(visitor.page.get_by_role("combobox", name=label, exact=True))
+    visitor.click(visitor.page.get_by_role("option", name=option, exact=True))
 
 
 def exported(visitor: Visitor, form: str) -> str:
     visitor.press("Export")
     with visitor.page.expect_download() as info:
-        visitor.page.get_by_role("link", name=re.compile(form)).click()
+        visitor.click(visitor.page.get_by_role("link", name=re.compile(form)))
     download: Download = info.value
     text = Path(download.path()).read_text("utf-8")
     visitor.press("Close")
@@ -176,7 +176,7 @@ def test_changes_in_mariadb_and_postgresql_appear_without_loading_the_page_again
         expect(line(reader, 0)).to_contain_text("came")
         change(f"DELETE FROM {table} WHERE id = 0")
         expect(line(reader, 0)).to_have_count(0)
-        reader.page.get_by_role("tab", name="Changes").click()
+        reader.click(reader.page.get_by_role("tab", name="Changes"))
         told = reader.page.locator(".q-tab-panel:visible .grid tbody td:nth-child(2)")
         expect(told).to_have_text(["deleted", "new", "changed"])
         assert reader.page.evaluate("() => window.stayed")
@@ -196,7 +196,7 @@ def test_filter_sort_pages_and_export_agree_with_the_database(reader: Visitor, s
         if text
     ]
     open_table(reader, "orders")
-    reader.page.get_by_role("button", name="total").click()
+    reader.click(reader.page.get_by_role("button", name="total"))
     expect(reader.page.get_by_role("columnheader", name="total")).to_have_attribute("aria-sort", "ascending")
     expect(lines(reader).first).to_contain_text(wanted[0][1])
     totals: list[str] = []
@@ -208,7 +208,7 @@ def test_filter_sort_pages_and_export_agree_with_the_database(reader: Visitor, s
             expect(reader.page.get_by_text(f"Page {number + 1}")).to_be_visible()
     assert totals == [total for _, total in wanted]
     expect(reader.page.get_by_role("button", name="Next")).to_be_disabled()
-    reader.page.get_by_role("button", name="total").click()
+    reader.click(reader.page.get_by_role("button", name="total"))
     expect(reader.page.get_by_role("columnheader", name="total")).to_have_attribute("aria-sort", "descending")
     expect(lines(reader).first).to_contain_text(wanted[-1][1])
     add_filter(reader, "total", "≥", "200")
@@ -221,12 +221,12 @@ def test_filter_sort_pages_and_export_agree_with_the_database(reader: Visitor, s
     reader.page.reload()
     reader.is_at("Table")
     reader.sees(f"{many} rows fit")  # the address says what is shown
-    reader.page.get_by_role("button", name=re.compile("Remove the filter")).click()
+    reader.click(reader.page.get_by_role("button", name=re.compile("Remove the filter")))
     expect(reader.page.locator(".rows-status")).to_have_text("")  # how many there are stands above
     expect(reader.page.locator(".table-facts")).to_contain_text(f"Rows{ORDERS}")
     add_filter(reader, "name", "is NULL")
     reader.sees("1 rows fit")
-    reader.page.get_by_role("button", name=re.compile("Remove the filter")).click()
+    reader.click(reader.page.get_by_role("button", name=re.compile("Remove the filter")))
     whole = [json.loads(one) for one in exported(reader, "JSON Lines").splitlines()]
     assert {row["id"] for row in whole} == set(range(1, ORDERS + 1))
     sheet = {
@@ -256,13 +256,13 @@ def test_values_are_shown_as_they_are_and_nothing_in_them_is_run(reader: Visitor
     expect(line(reader, 5)).to_contain_text(HOSTILE[:40])
     expect(line(reader, 5)).to_contain_text("POINT (5 1)")
     expect(line(reader, 20)).to_contain_text("(20 B)")
-    reader.page.get_by_role("button", name="Show the row 5", exact=True).click()
+    reader.click(reader.page.get_by_role("button", name="Show the row 5", exact=True))
     expect(reader.page.get_by_role("dialog")).to_contain_text(HOSTILE)
     expect(reader.page.get_by_role("dialog").get_by_role("button", name="Close")).to_be_visible()
     reader.page.keyboard.press("Escape")
     expect(reader.page.get_by_role("dialog")).to_have_count(0)
     shop.mariadb.sql(f"USE shop; UPDATE orders SET name = CONCAT('{HOSTILE}', id) WHERE id = 5")
-    reader.page.get_by_role("tab", name="Changes").click()
+    reader.click(reader.page.get_by_role("tab", name="Changes"))
     expect(lines(reader).first).to_contain_text("<script>")
     assert reader.page.evaluate("() => window.wasRun") is None
     assert not reader.troubles
@@ -274,7 +274,7 @@ def test_a_column_that_comes_or_goes_at_the_source_does_so_here(reader: Visitor,
     shop.postgres.sql("ALTER TABLE people ADD COLUMN mail TEXT; UPDATE people SET mail = 'a@b.c' WHERE id = 1")
     expect(reader.page.get_by_role("columnheader", name="mail")).to_be_visible()
     expect(line(reader, 1)).to_contain_text("a@b.c")
-    reader.page.get_by_role("tab", name="Columns").click()
+    reader.click(reader.page.get_by_role("tab", name="Columns"))
     expect(lines(reader).filter(has_text="mail")).to_contain_text("string")
     shop.postgres.sql("ALTER TABLE people DROP COLUMN mail; UPDATE people SET name = 'x' WHERE id = 2")
     expect(lines(reader).filter(has_text="mail")).to_have_count(0)
@@ -284,7 +284,7 @@ def test_a_column_that_comes_or_goes_at_the_source_does_so_here(reader: Visitor,
 @pytest.mark.timeout(300)
 def test_the_tail_can_be_halted(reader: Visitor, shop: Shop) -> None:
     open_table(reader, "orders")
-    reader.page.get_by_role("tab", name="Changes").click()
+    reader.click(reader.page.get_by_role("tab", name="Changes"))
     reader.sees("Nothing has changed since you opened this page.")
     shop.mariadb.sql("USE shop; UPDATE orders SET name = 'one' WHERE id = 9")
     expect(lines(reader)).to_have_count(1)
@@ -334,7 +334,7 @@ def test_a_million_rows_stay_quick_to_look_at_while_more_come(visit: Visit, shop
     thread = threading.Thread(target=feed)
     thread.start()
     try:
-        visitor.page.get_by_role("button", name="n", exact=True).click()
+        visitor.click(visitor.page.get_by_role("button", name="n", exact=True))
         expect(lines(visitor).nth(1).locator("td").nth(3)).to_have_text("1", timeout=120_000)
         assert lines(visitor).count() == 50
         assert column(visitor, 3) == sorted(column(visitor, 3), key=int)
@@ -345,7 +345,7 @@ def test_a_million_rows_stay_quick_to_look_at_while_more_come(visit: Visit, shop
         add_filter(visitor, "name", "contains", "nobody")
         visitor.page.get_by_text("No row fits.").wait_for(timeout=120_000)
         visitor.page.get_by_text("0 rows fit", exact=True).wait_for(timeout=120_000)
-        visitor.page.get_by_role("tab", name="Changes").click()
+        visitor.click(visitor.page.get_by_role("tab", name="Changes"))
         expect(lines(visitor).first).to_contain_text("came")
         assert lines(visitor).count() <= 100
     finally:
@@ -376,7 +376,7 @@ def test_everybody_can_use_the_pages_of_tables(visit: Visit, shop: Shop, theme: 
             problems += visitor.problems(f"list {where}")
             open_table(visitor, "orders", titles=(("Tables", "Table"), ("表", "表"))[at])
             problems += visitor.problems(f"rows {where}")
-            visitor.page.locator(".grid-open button").nth(4).click()
+            visitor.click(visitor.page.locator(".grid-open button").nth(4))
             expect(visitor.page.locator(".row-dialog")).to_be_visible()
             problems += visitor.problems(f"row {where}")
             visitor.page.keyboard.press("Escape")
@@ -386,7 +386,7 @@ def test_everybody_can_use_the_pages_of_tables(visit: Visit, shop: Shop, theme: 
             problems += visitor.problems(f"export {where}")
             visitor.press(("Close", "关闭")[at])
             for tab in (1, 2):
-                visitor.page.get_by_role("tab").nth(tab).click()
+                visitor.click(visitor.page.get_by_role("tab").nth(tab))
                 problems += visitor.problems(f"tab {tab} {where}")
             problems += visitor.troubles
     assert not problems, "\n".join(problems)

@@ -21,6 +21,20 @@ How long a condition may take: a test machine is busy.
 _IS_STILL = """() => document.getAnimations().every(
     one => one.playState !== "running" || one.timeline !== document.timeline || one.effect.getComputedTiming().iterations === Infinity
 )"""
+_WATCH_PRESSES = """() => {
+    let pressed = null;
+    document.addEventListener("mousedown", event => {
+        pressed = event.target.closest("a, button, label, input, [role], .q-item") ?? event.target;
+        window.missed = true;
+    }, true);
+    document.addEventListener("click", event => {
+        if (pressed) {  // else what a label hands on to its field
+            window.missed = !pressed.contains(event.target);
+            pressed = null;
+        }
+    }, true);
+}"""
+_PRESSES = 5
 SERIOUS = ("serious", "critical")
 WAYS: Mapping[str, tuple[tuple[Literal["en", "zh"], int], ...]] = {
     "light": (("en", WIDE), ("zh", NARROW)),
@@ -77,6 +91,7 @@ class Visitor:
         # Without movement: nobody watches it, and drawing it takes the processor from the services.
         self._context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
         self._context.set_default_timeout(TIMEOUT_MS)
+        self._context.add_init_script(f"({_WATCH_PRESSES})()")
         self._context.add_cookies(
             [
                 {"name": "fustor_language", "value": language, "url": console},
@@ -117,13 +132,25 @@ class Visitor:
         # Before its connection stands, a page hears no click.
         self.page.wait_for_function("() => window.socket && window.socket.connected")
 
+    def click(self, what: Locator) -> None:
+        """
+        Click something. What comes or goes above it (a part that unfolds, an error that was mended) may move it away between press and
+        release, most of all on a busy machine: then neither is heard, and it is clicked again, as people do.
+        """
+        for _ in range(_PRESSES):
+            what.click()
+            # Waits for a page that the click has led to, which `evaluate` does not.
+            if self.page.wait_for_function("() => window.missed === true ? 'missed' : 'heard'").json_value() == "heard":
+                return
+        raise AssertionError(f"{what} moved away from under the pointer {_PRESSES} times")
+
     def press(self, label: str) -> None:
         """
         Press a button: the one of the newest dialog, when one is open.
         """
         dialogs = self.page.locator(".console-dialog:visible")
         where: Locator | Page = dialogs.last if dialogs.count() else self.page
-        where.get_by_role("button", name=label, exact=True).click()
+        self.click(where.get_by_role("button", name=label, exact=True))
 
     def fill(self, label: str, text: str) -> None:
         """

@@ -115,7 +115,7 @@ def go_on(visitor: Visitor, heading: str) -> None:
     """
     Press the one button that goes on; wait until the step with this heading is there.
     """
-    primary(visitor).click()
+    visitor.click(primary(visitor))
     at(visitor, heading)
 
 
@@ -125,7 +125,7 @@ def at(visitor: Visitor, heading: str) -> None:
 
 def begin(visitor: Visitor, card: str) -> None:
     visitor.go("/sources/new", "New source")
-    visitor.page.get_by_role("button", name=card).click()
+    visitor.click(visitor.page.get_by_role("button", name=card))
     at(visitor, "Where is it, and who reads it?")
 
 
@@ -151,7 +151,7 @@ def signed_in(visit: Visit, stack: Stack, **how: str | int) -> Visitor:
 
 
 def go_on_to_the_dashboard(visitor: Visitor, sync: str) -> None:
-    primary(visitor).click()
+    visitor.click(primary(visitor))
     visitor.is_at("Dashboard")
     visitor.sees(sync)
 
