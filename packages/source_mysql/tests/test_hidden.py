@@ -157,6 +157,24 @@ def test_what_is_not_there_is_not_called_unreadable(database: Database, reader: 
     assert read(driver)[1] is not None, "there is a new one"
 
 
+@pytest.mark.parametrize("statement", ["RENAME TABLE secret TO {}", "ALTER TABLE secret RENAME TO {}"])
+def test_it_is_known_under_its_new_name(database: Database, reader: str, statement: str) -> None:
+    """
+    The server refuses the old name like one that is there; a snapshot that asked for it could never end.
+    """
+    driver = database.driver(user=reader, password="pw", exclude=[f"{database.name}.unwanted"])
+    stream = database.stream(driver)
+    database.run("INSERT INTO secret VALUES (2, 2)", statement.format("hushed"))
+    assert marks(stream, driver) == ["secret", "secret", "hushed"]
+    assert read(driver, tables=[f"{database.name}.secret"]) == ([], None)
+    found, refused = read(driver)
+    assert {event.table for event in found} == {"t"}
+    assert refused is not None and [one["table"] for one in refused.context["tables"]] == ["hushed"]
+    database.run("RENAME TABLE hushed TO unwanted")
+    settle(stream, driver)
+    assert read(driver)[1] is None
+
+
 def test_columns_that_are_left_out_need_no_right(database: Database, reader: str) -> None:
     database.run(f"GRANT SELECT (a) ON secret TO {reader}")
     driver = database.driver(user=reader, password="pw", exclude_columns=["*.secret.b"])

@@ -175,9 +175,13 @@ def test_logs_that_were_reset_are_another_history(own_server: BinlogServer, tmp_
             ("DROP TABLE t", ["t"]),
             ("RENAME TABLE t TO t2", ["t", "t2"]),
             ("ALTER TABLE t ADD COLUMN w INT, RENAME TO t2", ["t", "t2"]),
+            ("TRUNCATE /* by an app */ TABLE t", ["t"]),
+            ("alter /* gh-ost */ table `t` add column w INT DEFAULT 5 # why", ["t"]),
+            ("rename /* gh-ost */ table `t` to `_t_del` /* done */", ["t", "_t_del"]),
             ("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY)", ["t"]),
+            ("RENAME TABLE t WAIT 5 TO t2", ["t", "t2"]),
         )
-        if server == "mariadb" or "OR REPLACE" not in statement
+        if server == "mariadb" or ("OR REPLACE" not in statement and "WAIT" not in statement)
     ],
     indirect=["server"],
 )

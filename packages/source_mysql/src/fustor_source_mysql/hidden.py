@@ -118,6 +118,29 @@ class HiddenTables:
                 self._columns.pop(place, None)
             self._save()
 
+    def renamed(self, old: Place, new: Place, *, is_wanted: bool) -> None:
+        """
+        A table is called something else. What is not known of the one of that name does not count any more.
+
+        Args:
+            old: Schema and name until now.
+            new: Schema and name from now on.
+            is_wanted: Whether the source reads what is called so.
+        """
+        with self._lock:
+            if not any(place in self._columns or place in self._left_out for place in (old, new)):
+                return
+            self._columns.pop(new, None)
+            self._left_out.discard(new)
+            columns = self._columns.pop(old, None)
+            was_left_out = old in self._left_out
+            self._left_out.discard(old)
+            if is_wanted and columns is not None:
+                self._columns[new] = columns
+            if is_wanted and was_left_out:
+                self._left_out.add(new)
+            self._save()
+
     def schema_dropped(self, schema: str) -> None:
         """
         All tables of a schema are gone.

@@ -425,6 +425,8 @@ class BinlogStream(Iterator[EventBase]):
             self._told_hidden.clear()
         if statement.is_drop:
             self._hidden.dropped(statement.tables)
+        for old, new in statement.renamed:
+            self._hidden.renamed(old, new, is_wanted=self._wanted.table(*new))
         if statement.schema_gone is not None:
             self._hidden.schema_dropped(statement.schema_gone)
         if statement.schema_gone is not None and self._wanted.schema(statement.schema_gone):
