@@ -202,6 +202,60 @@ def test_what_is_left_at_a_server_that_is_away_is_said_and_done_later(
     assert stack.http.get(f"{api}/configs/cleanups").json() == {"rows": []}
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("server", [MariaDbServer], indirect=True)
+def test_what_foreign_keys_do_arrives(make_stack: Callable[..., Stack], server: BinlogServer) -> None:
+    """
+    Rows that the server deletes and changes itself, without logging it, because their parents went or changed; also while a snapshot
+    runs and when the agent is killed.
+    """
+    numbers = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {}) SELECT"
+    server.sql(
+        "CREATE DATABASE shop; USE shop; /*!80003 SET cte_max_recursion_depth = 100000 */;"
+        "/*M! SET max_recursive_iterations = 100000 */;"
+        "CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(20));"
+        "CREATE TABLE orders (id INT PRIMARY KEY, user INT, FOREIGN KEY (user) REFERENCES users (id) ON DELETE CASCADE ON UPDATE CASCADE);"
+        "CREATE TABLE visits (id INT PRIMARY KEY, user INT, FOREIGN KEY (user) REFERENCES users (id) ON DELETE SET NULL ON UPDATE CASCADE);"
+        f"INSERT INTO users {numbers.format(200)} n, 'a' FROM s; INSERT INTO orders {numbers.format(3000)} n, 1 + n % 200 FROM s;"
+        f"INSERT INTO visits {numbers.format(500)} n, 1 + n % 200 FROM s"
+    )
+    stack = make_stack()
+    source = {"driver": "mysql", "uri": server.uri("shop"), "credential": {"user": USER, "passwd": PASSWORD}}
+    stack.write_source_config(source, stack.fusion_pusher())
+    stack.agent.start()
+
+    def held(table: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        more: dict[str, Any] = {}
+        while True:
+            page = stack.fusion_get(f"/views/tables/{stack.sync}/shop/{table}/rows", limit=10_000, **more)
+            found += [(row["id"], row.get("user")) for row in page["rows"]]
+            if not page.get("next"):
+                return sorted(found)
+            more = {"cursor": page["next"]}
+
+    def there(table: str) -> list[tuple[Any, ...]]:
+        lines = server.sql(f"SELECT id, user FROM shop.{table}").splitlines()
+        return sorted((int(one), None if user == "NULL" else int(user)) for one, user in map(str.split, lines))
+
+    def are_equal() -> bool:
+        known = {table["table"] for table in stack.fusion_get("/views/tables")["rows"]}
+        return known >= {"orders", "visits"} and all(held(table) == there(table) for table in ("orders", "visits"))
+
+    server.sql("DELETE FROM shop.users WHERE id % 10 = 0")  # most likely while the first snapshot is read
+    wait_for("all is there", are_equal, on_timeout=stack.tails)
+    server.sql("DELETE FROM shop.users WHERE id = 1")
+    server.sql("UPDATE shop.users SET id = 1000 + id, name = 'moved' WHERE id < 9")
+    wait_for("what followed is there", are_equal, on_timeout=stack.tails)
+    assert held("orders")[-1][1] is not None and (None in {user for _, user in held("visits")})
+    for at in range(101, 110):
+        server.sql(f"DELETE FROM shop.users WHERE id = {at}")
+        if at == 105:
+            stack.agent.kill()
+            stack.agent.start()
+    wait_for("nothing is left behind", are_equal, on_timeout=stack.tails)
+
+
 @pytest.fixture(params=[MariaDbServer, MysqlServer, PostgresServer], ids=["mariadb", "mysql", "postgres"])
 def either(request: pytest.FixtureRequest) -> Iterator[BinlogServer | PostgresServer]:
     made = request.param.start_new()

@@ -78,9 +78,9 @@ class Backlog:
             self._rows["opened", len(self._rows)] = item
             return
         if not item.rows:
-            at: tuple[str, ...] = ("mark",)
+            at: tuple[Any, ...] = ("mark",)
             if isinstance(item, UntoldMark):  # of each table the newest: it must not be lost among the others
-                at = ("untold", *table_of(item))
+                at = ("untold", item.may_wait, *table_of(item))
             self._rows.pop(at, None)
             self._rows[at] = item
             return

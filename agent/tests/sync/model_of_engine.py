@@ -154,7 +154,7 @@ class OwedModel(EngineModel):
 
     def _is_quiet(self) -> bool:
         engine: Any = self.engine
-        return super()._is_quiet() and not engine.owed.rows.count and not engine.memory.put_off
+        return super()._is_quiet() and not engine.owed.rows.count
 
 
 def is_held_back(event: EventBase) -> bool:

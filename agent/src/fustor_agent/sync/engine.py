@@ -234,6 +234,12 @@ class SyncEngine:
             self.snapshots.position_lost()
             self.position.save()
 
+    def _take_owed(self, mark: UntoldMark) -> None:
+        table = table_of(mark)
+        self.owed.table_owed(table)
+        self.snapshots.table_owed(table, mark.index)
+        self._take_mark(mark.index)
+
     @property
     def wants_live(self) -> bool:
         """
@@ -251,7 +257,10 @@ class SyncEngine:
         if not event.rows:
             self.position.note_start(event.index)
             if isinstance(event, UntoldMark):
-                self._take_untold(event)
+                if event.may_wait:
+                    self._take_owed(event)
+                else:
+                    self._take_untold(event)
             else:
                 self._take_mark(event.index)
             return
@@ -295,7 +304,7 @@ class SyncEngine:
                 self.snapshot_lane.touch(event)
         for schema, table in self.owed.due_tables(is_busy=self.run is not None or self.memory.gap):
             index = max(self.tracker.passed, self.tracker.last)
-            self._take_untold(untold_mark(index, schema, table, "updates did not tell enough of them"))
+            self._take_untold(untold_mark(index, schema, table, "the source did not tell enough of what changed"))
 
     # -- what may go out ---------------------------------------------------------------------------------------------
 

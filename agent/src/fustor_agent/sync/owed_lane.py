@@ -63,6 +63,12 @@ class OwedLane:
         else:
             self.rows.owe(event, unit, untold.rows)
 
+    def table_owed(self, table: TableId) -> None:
+        """
+        A table is to be read again, now or later.
+        """
+        self._give_up(table)
+
     def table_lost(self, table: TableId | None) -> None:
         """
         A table (None = all) is read again, which is remembered already.

@@ -6,7 +6,8 @@ updates only, the chunk's row supplies the columns that they lack. What is left 
 
 Invariant: every touch with an index > `floor` since `start` is remembered. A chunk with L < `floor` can't be
 reconciled and has to be read again. So does a chunk of a table whose rows changed untold after its L: what the stream said of
-them before is not the truth any more, and the chunk must not give way to it.
+them before is not the truth any more, and the chunk must not give way to it. Where the table is read again later in any case, the chunk goes
+out with indexes as old as what it shows, so that the sweep of that reading takes away what went.
 
 Rows with ordinals are left as they are: their chunk shows the table exactly as it was at L, and the consumer adds what came after. Only
 the stream must not begin behind L (`stream_floor`).
@@ -36,11 +37,13 @@ class Reconciled:
     Attributes:
         untouched: As they were read.
         merged: Completed with what partial updates carried, as dicts.
+        merged_at: Index of the newest partial update in each of them.
         dropped: How many the stream carries instead.
     """
 
     untouched: Sequence[Row]
     merged: list[dict[str, Any]] = field(default_factory=list)
+    merged_at: list[int] = field(default_factory=list)
     dropped: int = 0
 
 
@@ -60,6 +63,7 @@ class TouchedLog:
         self._tables: dict[TableId, dict[Hashable, Touches]] = {}
         self._shapes: dict[TableId, set[tuple[str, ...]]] = {}
         self._untold: dict[TableId, int] = {}
+        self._owed: dict[TableId, int] = {}
         self._count = 0
         self._newest = -1
 
@@ -76,6 +80,7 @@ class TouchedLog:
         """
         self.clear(-1)
         self._untold.clear()
+        self._owed.clear()
         self.recording = False
 
     def clear(self, floor: int) -> None:
@@ -107,6 +112,18 @@ class TouchedLog:
         Rows of a table changed up to `index` without being told.
         """
         self._untold[table] = max(index, self._untold.get(table, -1))
+
+    def owed(self, table: TableId, index: int) -> None:
+        """
+        Rows of one table may have changed up to `index` without being told; it will be read again in any case.
+        """
+        self._owed[table] = max(index, self._owed.get(table, -1))
+
+    def may_hold_old(self, chunk: EventBase) -> bool:
+        """
+        Tell whether the chunk may show rows that have changed or gone since it was read, untold.
+        """
+        return chunk.index < self._owed.get(table_of(chunk), -1)
 
     def record(self, event: EventBase) -> None:
         """
@@ -185,6 +202,7 @@ class TouchedLog:
             return self._reconcile_by_overlap(part, low)
         untouched: list[Row] = []
         merged: list[dict[str, Any]] = []
+        merged_at: list[int] = []
         dropped = 0
         dicts: list[dict[str, Any]] | None = None
         for at, key in enumerate(row_keys(part)):
@@ -193,16 +211,17 @@ class TouchedLog:
             if whole > low:
                 dropped += 1
                 continue
-            newer = [columns for index, columns in partial if index > low]
+            newer = [one for one in partial if one[0] > low]
             if not newer:
                 untouched.append(rows[at])
                 continue
             dicts = dicts or row_dicts(part)
             row = dicts[at]
-            for columns in newer:
+            for _, columns in newer:
                 row.update(columns)
             merged.append(row)
-        return Reconciled(untouched, merged, dropped)
+            merged_at.append(max(index for index, _ in newer))
+        return Reconciled(untouched, merged, merged_at, dropped)
 
     def _reconcile_by_overlap(self, part: EventBase, low: int) -> Reconciled:
         # Dropping a row that was not touched would lose it, keeping a touched one could bring back an old one.

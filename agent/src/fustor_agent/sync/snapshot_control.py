@@ -122,6 +122,13 @@ class SnapshotControl:
             self.run.is_before_gap = True
         self._begin_at_once()
 
+    def table_owed(self, table: TableId, index: int) -> None:
+        """
+        Rows of one table may have changed up to `index` without being told, and it will be read again later: the snapshot under way goes on.
+        """
+        if self.run is not None:
+            self.touched.owed(table, index)
+
     @property
     def is_gap_settled(self) -> bool:
         """

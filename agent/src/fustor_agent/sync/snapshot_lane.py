@@ -7,8 +7,9 @@ thread that reads).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 from fustor_agent.sync.batcher import rows_that_fit
 from fustor_agent.sync.counters import Counters
@@ -16,7 +17,7 @@ from fustor_agent.sync.failures import Failures, Fault, fault_of, needs_a_person
 from fustor_agent.sync.keys import with_rows
 from fustor_agent.sync.live import LiveLane
 from fustor_agent.sync.ordering import Push
-from fustor_agent.sync.reconcile import KeyShapeMismatch
+from fustor_agent.sync.reconcile import KeyShapeMismatch, Reconciled
 from fustor_agent.sync.settings import SyncSettings
 from fustor_agent.sync.snapshot import Chunk, ReadOrder, SnapshotRun
 from fustor_agent.sync.snapshot_control import SnapshotControl
@@ -251,15 +252,18 @@ class SnapshotLane:
         run.barrier = tracker.seen_seq
         self._counters.dropped_rows += left.dropped
         self._counters.merged_rows += len(left.merged)
-        point = low if chunk.high is None or chunk.is_exact else tracker.passed
+        is_true_then_only = self._control.touched.may_hold_old(event)
+        point = low if chunk.high is None or chunk.is_exact or is_true_then_only else tracker.passed
         events: list[EventBase] = []
         merged: list[EventBase] = []
         if left.untouched or not event.rows:
             events.append(with_rows(event, left.untouched, index=point, skipped=done))
-        if left.merged:
+        if left.merged and is_true_then_only:
+            merged.extend(with_rows(event, rows, index=index) for index, rows in _by_index(left))
+        elif left.merged:
             # As new as the newest partial update in it; later changes of these keys wait for it.
             merged.append(with_rows(event, left.merged, index=max(point, tracker.last)))
-            events.extend(merged)
+        events.extend(merged)
         if not events:
             return None
         for one in events:
@@ -312,3 +316,13 @@ class SnapshotLane:
         run = self._control.run
         if run is not None and run.collect():
             self._position.save_soon()
+
+
+def _by_index(left: Reconciled) -> Iterable[tuple[int, list[dict[str, Any]]]]:
+    """
+    Return completed rows by the index of the newest update in them.
+    """
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for index, row in zip(left.merged_at, left.merged, strict=True):
+        found[index].append(row)
+    return sorted(found.items())

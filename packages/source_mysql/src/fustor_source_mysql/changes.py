@@ -22,6 +22,21 @@ SECOND_FORMAT: Final = frozenset({30, 31, 32})
 Untold = Callable[[RowsOf, str], None]
 
 
+def bitmaps(b: bytes, p: int, kind: int) -> tuple[int, int]:
+    """
+    Return where the bitmaps of an event's columns begin, and how many bytes each of them has: one, of an update two.
+
+    Args:
+        b: The event; its body begins at `p`.
+        kind: Its type.
+    """
+    p += 8
+    if kind in SECOND_FORMAT:
+        p += b[p] | b[p + 1] << 8
+    count, p = (b[p], p + 1) if b[p] < 251 else lenenc(b, p)
+    return p, (count + 7) // 8
+
+
 def take_changes(
     b: bytes, p: int, end: int, kind: int, source: RowsOf, out: RowGatherer, place: Place, untold: Untold
 ) -> None:
@@ -39,11 +54,7 @@ def take_changes(
     Raises:
         ConfigError: The table has no key, and the log does not hold whole rows.
     """
-    p += 8
-    if kind in SECOND_FORMAT:
-        p += b[p] | b[p + 1] << 8
-    count, p = (b[p], p + 1) if b[p] < 251 else lenenc(b, p)
-    size = (count + 7) // 8
+    p, size = bitmaps(b, p, kind)
     images = source.images(b[p : p + size])
     p += size
     if not source.key:

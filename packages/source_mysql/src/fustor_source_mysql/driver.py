@@ -5,6 +5,7 @@ The driver: puts server, stream and snapshot together, and answers for positions
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from fustor_core.errors import ConfigError
 from fustor_core.models.config import SourceConfig
 from fustor_core.models.event import EventBase
 from fustor_core.selection import Selection, differing, of_tables
-from fustor_source_mysql import by_key, keyless, setup
+from fustor_source_mysql import by_key, cascades, keyless, setup
 from fustor_source_mysql.config import MysqlParams, parse_address, parse_credential, parse_params, wanted_of
 from fustor_source_mysql.connection import Server
 from fustor_source_mysql.control import Control
@@ -25,6 +26,8 @@ from fustor_source_mysql.prepared import PreparedPlaces
 from fustor_source_mysql.schema import Table, estimated_rows, read_tables
 from fustor_source_mysql.snapshot import Snapshot
 from fustor_source_mysql.stream import BinlogStream
+
+log = logging.getLogger(__name__)
 
 _BATCH = 2000
 
@@ -53,6 +56,7 @@ class MysqlDriver(SourceDriver):
         self._reset = False
         self._keyless: dict[str, tuple[str, str] | None] = {}
         self._hidden_tables: HiddenTables | None = None
+        self._cascaded: dict[tuple[str, str], dict[str, str]] = {}
 
     def _lineage(self) -> Lineage:
         with self._lock:
@@ -91,6 +95,7 @@ class MysqlDriver(SourceDriver):
             required=kwargs.get("required_fields"),
             on_file=self._saw_file,
             on_keyless=self._saw_keyless,
+            on_cascade=self._saw_cascade,
             hidden=self._hidden,
             server_id=self._params.server_id,
             prepared=self._places_of(lineage),
@@ -120,6 +125,11 @@ class MysqlDriver(SourceDriver):
         name = f"{schema}.{table}"
         self._keyless[name] = why = keyless.why_not(declared, name)
         return why is None
+
+    def _saw_cascade(self, child: tuple[str, str], parent: tuple[str, str]) -> None:
+        if child not in self._cascaded:
+            self._cascaded[child] = problem = cascades.problem(child, parent)
+            log.info("%s: %s", problem["where"], problem["what"])
 
     def _place(self, position: int, newest: Boundary) -> Boundary | None:
         """
@@ -245,6 +255,7 @@ class MysqlDriver(SourceDriver):
         known = sorted(self._keyless.copy().items())
         problems = [{"where": name, "what": why[0], "hint": why[1]} for name, why in known if why is not None]
         problems += self._hidden.problems()
+        problems += [problem for _, problem in sorted(self._cascaded.copy().items())]
         without = [
             {"where": name, "hint": f"{keyless.key_sql(name)} or name it in `exclude`"}
             for name, why in known

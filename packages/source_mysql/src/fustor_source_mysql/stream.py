@@ -21,7 +21,8 @@ from fustor_core.errors import ConfigError, ConnectionLost
 from fustor_core.gathering import RowGatherer
 from fustor_core.models.event import EventBase, progress_mark, untold_mark
 from fustor_core.selection import Selection
-from fustor_source_mysql.changes import ROWS, SECOND_FORMAT, UPDATES, take_changes
+from fustor_source_mysql.cascades import UNCHECKED, Cascades, Parent, problem
+from fustor_source_mysql.changes import INSERTS, ROWS, SECOND_FORMAT, UPDATES, take_changes
 from fustor_source_mysql.compressed import inflated, inflated_rows, payload_events
 from fustor_source_mysql.connection import LARGEST_PACKET, Packets
 from fustor_source_mysql.control import Control
@@ -71,6 +72,7 @@ class BinlogStream(Iterator[EventBase]):
         required: Only these columns, and keys; None = all.
         on_file: Told of each log: its number, and when it was begun; False ends the stream.
         on_keyless: Told of each table that has rows and no key; False = leave them out.
+        on_cascade: Told of each table of which rows may have changed by a foreign key, and of the table that its rows refer to.
         server_id: The id of this reader among replicas; None = a random one.
         prepared: Where XA transactions were prepared.
         replay: Read only the prepared transaction that begins at `start`; its rows get this index.
@@ -91,6 +93,7 @@ class BinlogStream(Iterator[EventBase]):
         required: Collection[str] | None = None,
         on_file: Callable[[int, int], bool] = lambda number, begun: True,
         on_keyless: Callable[[str, str, Table | None], bool] = lambda schema, table, declared: True,
+        on_cascade: Callable[[tuple[str, str], tuple[str, str]], None] = lambda child, parent: None,
         server_id: int | None = None,
         prepared: PreparedPlaces | None = None,
         replay: int | None = None,
@@ -101,10 +104,13 @@ class BinlogStream(Iterator[EventBase]):
         self._required = required
         self._on_file = on_file
         self._on_keyless = on_keyless
+        self._on_cascade = on_cascade
         self._hidden = hidden
         self._told_hidden: set[tuple[str, str]] = set()
         self._catalog = Catalog(control.query, wanted)
+        self._cascades = Cascades(control, wanted)
         self._tables: dict[int, RowsOf | None] = {}
+        self._parents: dict[int, Parent | None] = {}
         self._maps: dict[int, bytes] = {}
         self._out: deque[EventBase] = deque()
         self._boundary = (start.file, start.offset)
@@ -113,6 +119,7 @@ class BinlogStream(Iterator[EventBase]):
         self._in_transaction = False
         self._standalone = False
         self._untold: dict[tuple[str, str], str] = {}
+        self._cascaded: dict[tuple[str, str], str] = {}
         self._told_here: set[RowsOf] = set()
         self._marked = -1
         self._marked_at = 0.0
@@ -367,8 +374,7 @@ class BinlogStream(Iterator[EventBase]):
         number = file_number(body[8:].rstrip(b"\0").decode())
         if number != self._file or offset > self._offset:
             self._file, self._offset = number, offset
-            self._tables.clear()
-            self._maps.clear()
+            self._forget_tables()
             if not self._in_transaction and number > self._boundary[0]:
                 self._boundary = (number, offset)
 
@@ -376,7 +382,7 @@ class BinlogStream(Iterator[EventBase]):
         self._in_transaction = self._standalone = self._is_prepared = False
         self._boundary = (self._file, self._offset)
         self._told_here.clear()
-        if self._untold:
+        if self._untold or self._cascaded:
             self._tell_untold()
 
     def _tell_untold(self) -> None:
@@ -384,7 +390,11 @@ class BinlogStream(Iterator[EventBase]):
         self._gathered.flush()
         index = index_of(*self._boundary)
         self._out.extend(untold_mark(index, *table, reason) for table, reason in self._untold.items())
+        for table, reason in self._cascaded.items():
+            if table not in self._untold:
+                self._out.append(untold_mark(index, *table, reason, may_wait=True))
         self._untold.clear()
+        self._cascaded.clear()
 
     @property
     def boundary(self) -> Boundary:
@@ -410,8 +420,8 @@ class BinlogStream(Iterator[EventBase]):
         is_end = statement.effect == "commit" or self._standalone or not self._in_transaction
         if statement.effect in ("schema", "rows gone", "rights"):
             self._catalog.forget()
-            self._tables.clear()
-            self._maps.clear()
+            self._cascades.forget()
+            self._forget_tables()
         if statement.effect == "rows as text" and self._wanted.schema(schema):
             raise ConfigError(
                 f"the log holds a statement instead of rows: {text[:80]!r}",
@@ -486,6 +496,7 @@ class BinlogStream(Iterator[EventBase]):
             self._stop,
             required=self._required,
             on_keyless=self._on_keyless,
+            on_cascade=self._on_cascade,
             hidden=self._hidden,
             replay=inside(*self._boundary),
         )
@@ -499,7 +510,13 @@ class BinlogStream(Iterator[EventBase]):
             return
         self._replayed = None
         self._untold |= rows._untold
+        self._cascaded |= rows._cascaded
         self._end_transaction()
+
+    def _forget_tables(self) -> None:
+        self._tables.clear()
+        self._parents.clear()
+        self._maps.clear()
 
     def _take_table(self, b: bytes, p: int, end: int) -> None:
         number = table_id_of(b, p)
@@ -507,6 +524,7 @@ class BinlogStream(Iterator[EventBase]):
         if self._maps.get(number) == body:
             return
         self._maps[number] = body
+        self._parents.pop(number, None)
         schema, table, _ = read_names(body, 0)
         if not self._wanted.table(schema, table):
             self._tables[number] = None
@@ -540,7 +558,12 @@ class BinlogStream(Iterator[EventBase]):
     # Rows
 
     def _take_rows(self, b: bytes, p: int, end: int, kind: int, timestamp: int) -> None:
-        source = self._tables.get(table_id_of(b, p))
+        number = table_id_of(b, p)
+        if kind not in INSERTS:
+            parent = self._parents[number] if number in self._parents else self._look_for_children(number)
+            if parent is not None and not b[p + 6] & UNCHECKED:
+                self._take_parent(parent, b, p, end, kind)
+        source = self._tables.get(number)
         if source is None:
             return
         if self._is_prepared and self._replay is None:
@@ -550,6 +573,25 @@ class BinlogStream(Iterator[EventBase]):
         # Invariant: more than what was committed before, less than the end of its own transaction.
         index = inside(*self._boundary) if self._replay is None else self._replay
         take_changes(b, p, end, kind, source, self._gathered, (index, float(timestamp)), self._tell)
+
+    def _look_for_children(self, number: int) -> Parent | None:
+        body = self._maps.get(number)
+        parent = None
+        if body is not None:
+            parent = self._cascades.parent(read_table_map(body, 0, len(body), is_mariadb=self._control.is_mariadb))
+        self._parents[number] = parent
+        return parent
+
+    def _take_parent(self, parent: Parent, b: bytes, p: int, end: int, kind: int) -> None:
+        """
+        Take note of what the server did to the rows that refer to those of an event.
+        """
+        if self._is_prepared and self._replay is None:
+            self._has_rows = True  # also when the parent itself is not wanted
+            return
+        for child in parent.children(b, p, end, kind):
+            self._cascaded[child] = problem(child, parent.place)["what"]
+            self._on_cascade(child, parent.place)
 
     def _rows_untold(self, source: RowsOf, reason: str) -> None:
         self._changed_untold((source.schema, source.table), reason)

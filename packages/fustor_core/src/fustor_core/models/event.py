@@ -208,20 +208,23 @@ class UntoldMark(EventBase):
         table: The table; "" = every table.
         reason: What happened, for people.
         index: The place in the source behind the change.
+        may_wait: This can happen often, and perhaps no row changed: the table (there must be one) is read again now and then, not at once
+            and each time.
     """
 
-    __slots__ = ("reason",)
+    __slots__ = ("may_wait", "reason")
 
-    def __init__(self, event_schema: str, table: str, reason: str, index: int) -> None:
+    def __init__(self, event_schema: str, table: str, reason: str, index: int, *, may_wait: bool = False) -> None:
         super().__init__(EventType.INSERT, event_schema, table, (), index=index)
         self.reason = reason
+        self.may_wait = may_wait
 
 
-def untold_mark(index: int, event_schema: str, table: str, reason: str) -> UntoldMark:
+def untold_mark(index: int, event_schema: str, table: str, reason: str, *, may_wait: bool = False) -> UntoldMark:
     """
     Build the event that says that rows of a table changed up to `index` without being told.
     """
-    return UntoldMark(event_schema, table, reason, index)
+    return UntoldMark(event_schema, table, reason, index, may_wait=may_wait)
 
 
 def progress_mark(index: int, event_schema: str = "", table: str = "") -> EventBase:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from fustor_core.models.event import DeleteEvent, EventBase, EventType, InsertEvent, UpdateEvent, untold_mark
 
+UntoldKind = Literal["truncate", "rewrite", "cascade"]
 SCHEMA = "fake"
 _BEGINNING = ":-1"
 KEY = ("id",)
@@ -53,10 +54,11 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Untold:
     """
-    A change of a whole table that the log names without its rows: they are gone, or each got a new value.
+    A change of a whole table that the log names without its rows: they are gone, or each got a new value, or (as by a foreign key)
+    some went and the others changed.
     """
 
-    kind: Literal["truncate", "rewrite"]
+    kind: UntoldKind
     table: str
     stamp: int
 
@@ -65,7 +67,7 @@ class Untold:
         Change the rows.
         """
         for key in [key for key in rows if key[0] == self.table]:
-            if self.kind == "truncate":
+            if self.kind == "truncate" or (self.kind == "cascade" and key[1] % 2):
                 del rows[key]
             else:
                 rows[key].update(b=-self.stamp, v=self.stamp)
@@ -106,7 +108,8 @@ class Commit:
         Return what a driver yields of it.
         """
         if self.untold is not None:
-            return [untold_mark(self.index, SCHEMA, self.untold.table, self.untold.kind)]
+            kind = self.untold.kind
+            return [untold_mark(self.index, SCHEMA, self.untold.table, kind, may_wait=kind == "cascade")]
         counted = 0
         events = []
         for change in self.changes:
@@ -175,7 +178,7 @@ class FakeDatabase:
             self.changed.notify_all()
             return commit
 
-    def commit_untold(self, kind: Literal["truncate", "rewrite"], table: str, *, visible: bool = True) -> Commit:
+    def commit_untold(self, kind: UntoldKind, table: str, *, visible: bool = True) -> Commit:
         """
         Write a change of a whole table to the log, which does not tell the rows.
         """

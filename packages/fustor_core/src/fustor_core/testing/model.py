@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fustor_core.errors import BatchRejected, ConnectionLost, SessionSuperseded
-from fustor_core.models.event import EventBase, EventType, progress_mark
-from fustor_core.testing.fake_database import KEYLESS, Change, FakeDatabase, FakeReader
+from fustor_core.models.event import EventBase, EventType, UntoldMark, progress_mark
+from fustor_core.testing.fake_database import KEYLESS, Change, FakeDatabase, FakeReader, UntoldKind
 from fustor_core.testing.fakes import FakeIndexTarget, FakeSweepingTarget, FakeUpsertTarget
 
 POISON = -666
 _IDS = st.integers(0, 4)
 _TABLES = st.sampled_from(["t", "u"])
-_UNTOLD = st.sampled_from(["truncate", "rewrite"])
+_UNTOLD = st.sampled_from(["truncate", "rewrite", "cascade"])
 _KINDS = st.sampled_from(["insert", "update", "delete", "rekey"])
 _FAR = 1 << 60
 
@@ -259,7 +259,7 @@ class SyncModel(RuleBasedStateMachine):
             self._commit(made, visible)
 
     @rule(kind=_UNTOLD, table=_TABLES | st.just(KEYLESS), visible=st.booleans())
-    def change_untold(self, kind: Literal["truncate", "rewrite"], table: str, visible: bool) -> None:
+    def change_untold(self, kind: UntoldKind, table: str, visible: bool) -> None:
         """
         Change every row of a table in a way that the log does not tell.
         """
@@ -268,7 +268,7 @@ class SyncModel(RuleBasedStateMachine):
         if self.database.stamp % 3 == 0:
             self.commit_untold(kind, table, visible)
 
-    def commit_untold(self, kind: Literal["truncate", "rewrite"], table: str, visible: bool) -> None:
+    def commit_untold(self, kind: UntoldKind, table: str, visible: bool) -> None:
         """
         Commit it now.
         """
@@ -329,10 +329,16 @@ class SyncModel(RuleBasedStateMachine):
                 event.rows = [*event.rows, *more.rows]
             self.live_fed = self.live_fed or (bool(event.rows) and (event.ordinal is None or self.ordering == "index"))
             self.engine.feed(event)
-            if not event.rows:
+            if isinstance(event, UntoldMark):
                 self._after_untold(event)
 
-    def _after_untold(self, mark: EventBase) -> None:
+    def _after_untold(self, mark: UntoldMark) -> None:
+        if mark.may_wait:
+            self.untold_tables.add(mark.table)
+            assert (mark.event_schema, mark.table) in self.durable.put_off, (
+                "a table to be read again was not remembered"
+            )
+            return
         self.gap_pending = True
         self.untold_tables.add(mark.table)
         name = f"{mark.event_schema}.{mark.table}"
@@ -662,6 +668,7 @@ class SyncModel(RuleBasedStateMachine):
             and not self._waiting()
             and not self.gap_pending
             and not self.engine.memory.gap
+            and not self.engine.memory.put_off
             and self.engine.memory.checkpoint == self.database.newest
             and (self.ordering == "arrival" or self.target.index == self.database.newest)
         )
