@@ -21,7 +21,7 @@ from fustor_core.selection import Selection
 from fustor_source_mysql.changes import UPDATES, bitmaps
 from fustor_source_mysql.control import Control
 from fustor_source_mysql.faults import is_of_statement
-from fustor_source_mysql.schema import named, quoted, read_tables
+from fustor_source_mysql.schema import Table, named, quoted, read_tables
 from fustor_source_mysql.tablemap import TableMap
 from fustor_source_mysql.tables import RowsOf
 
@@ -80,8 +80,13 @@ class Parent:
         """
         if kind not in UPDATES:
             return self._cascades.follow(self.place, None)
-        changed = self._changes.of(b, p, end, kind) if self._changes is not None else frozenset()
-        return self._cascades.follow(self.place, changed) if changed else set()
+        if self._changes is None:
+            return set()
+        changed = self._changes.of(b, p, end, kind)
+        found = self._cascades.follow(self.place, changed) if changed else set()
+        if self._changes.row_end in changed:  # a system-versioned row is deleted by an update
+            found |= self._cascades.follow(self.place, None)
+        return found
 
 
 class Cascades:
@@ -122,7 +127,13 @@ class Cascades:
         columns = frozenset(name for key in changing for name in key.referenced)
         if not (self.follow(place, None) or self.follow(place, columns)):
             return None
-        return Parent(self, place, _ChangedColumns(self._control, found, columns) if columns else None)
+        # Of a table that is not wanted, too.
+        declared = read_tables(self._control.query, _ANYTHING, *place)
+        there = declared[0] if declared else None
+        if there is not None and there.row_end is not None:
+            columns |= {there.row_end.lower()}
+        changes = _ChangedColumns(self._control, found, there, columns) if columns else None
+        return Parent(self, place, changes)
 
     def follow(self, place: Place, changed: frozenset[str] | None) -> set[Place]:
         """
@@ -239,11 +250,9 @@ class _ChangedColumns:
     Tells which of some columns the updates of an event change.
     """
 
-    def __init__(self, control: Control, found: TableMap, columns: Collection[str]) -> None:
+    def __init__(self, control: Control, found: TableMap, there: Table | None, columns: Collection[str]) -> None:
         self._columns = frozenset(columns)
-        # Of a table that is not wanted, too.
-        declared = read_tables(control.query, _ANYTHING, found.schema, found.table)
-        there = declared[0] if declared else None
+        self.row_end = (there.row_end or "").lower() if there is not None else ""
         self._rows: RowsOf | None
         try:
             names = [name for name in found.names or (there.by_name if there else ()) if name.lower() in self._columns]

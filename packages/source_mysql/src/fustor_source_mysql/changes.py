@@ -12,6 +12,7 @@ from fustor_core.gathering import Place, RowGatherer
 from fustor_core.models.event import EventType
 from fustor_source_mysql.lenenc import lenenc
 from fustor_source_mysql.tables import Images, RowsOf, picker
+from fustor_source_mysql.versions import as_images, rows_true_now, updates_true_now
 
 INSERTS: Final = frozenset({23, 30})
 UPDATES: Final = frozenset({24, 31})
@@ -57,16 +58,34 @@ def take_changes(
     p, size = bitmaps(b, p, kind)
     images = source.images(b[p : p + size])
     p += size
+    if source.row_end is not None:
+        second = source.images(b[p : p + size]) if kind in UPDATES else None
+        _take_versions(b, p + size if second else p, end, kind, source, images, second, out, place, untold)
+        return
+    after = source.images(b[p : p + size]) if kind in UPDATES else images
+    _take_images(b, p + size if kind in UPDATES else p, end, kind, source, images, after, out, place, untold)
+
+
+def _take_images(
+    b: bytes,
+    p: int,
+    end: int,
+    kind: int,
+    source: RowsOf,
+    images: Images,
+    after: Images,
+    out: RowGatherer,
+    place: Place,
+    untold: Untold,
+) -> None:
     if not source.key:
-        after = source.images(b[p : p + size]) if kind in UPDATES else images
-        _take_keyless(b, p + (size if kind in UPDATES else 0), end, kind, source, images, after, out, place)
+        _take_keyless(b, p, end, kind, source, images, after, out, place)
         return
     if kind in UPDATES:
-        after = source.images(b[p : p + size])
         if after.is_whole:
-            _take_updates(b, p + size, end, source, images, after, out, place)
+            _take_updates(b, p, end, source, images, after, out, place)
         else:
-            _take_partial(b, p + size, end, source, images, after, out, place, untold)
+            _take_partial(b, p, end, source, images, after, out, place, untold)
         return
     read, fields = images.read, images.fields
     if kind in INSERTS:
@@ -82,6 +101,45 @@ def take_changes(
     out.add(EventType.DELETE, source, source.key, list(map(picker(fields, source.key), rows)), place)
 
 
+def _take_versions(
+    b: bytes,
+    p: int,
+    end: int,
+    kind: int,
+    source: RowsOf,
+    images: Images,
+    after: Images | None,
+    out: RowGatherer,
+    place: Place,
+    untold: Untold,
+) -> None:
+    """
+    Read rows of a system-versioned table: what is history is left out, and a row that ends is deleted.
+    """
+    row_end = source.row_end or ""
+    if row_end not in images.at:
+        raise _no_whole_rows(source)
+    if after is None:
+        rows = rows_true_now(b, p, end, row_end, images)
+        ended: list[Any] = []
+    else:
+        ended, rows = updates_true_now(b, p, end, row_end, images, after)
+    delete = max(DELETES)
+    for taken, of in ((ended, delete), (rows, kind)):
+        if taken:
+            first = as_images(taken, images)
+            second = first if after is None or of == delete else as_images(taken, after)
+            _take_images(b"", 0, len(taken), of, source, first, second, out, place, untold)
+
+
+def _no_whole_rows(source: RowsOf) -> ConfigError:
+    return ConfigError(
+        f"the log does not hold whole rows of {source.schema}.{source.table}, which has no key",
+        hint="let an administrator run: SET GLOBAL binlog_row_image = 'FULL'; and see that no session sets another",
+        context={"schema": source.schema, "table": source.table},
+    )
+
+
 def _take_keyless(
     b: bytes, p: int, end: int, kind: int, source: RowsOf, before: Images, after: Images, out: RowGatherer, place: Place
 ) -> None:
@@ -89,11 +147,7 @@ def _take_keyless(
     Read rows of a table without a key: an update is the old row that goes and the new one that comes.
     """
     if not before.is_whole:
-        raise ConfigError(
-            f"the log does not hold whole rows of {source.schema}.{source.table}, which has no key",
-            hint="let an administrator run: SET GLOBAL binlog_row_image = 'FULL'; and see that no session sets another",
-            context={"schema": source.schema, "table": source.table},
-        )
+        raise _no_whole_rows(source)
     fields = before.fields
     gone: list[Any] = []
     come: list[Any] = []

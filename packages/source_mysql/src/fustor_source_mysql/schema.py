@@ -18,6 +18,10 @@ _LABEL: Final = re.compile(r"'((?:[^']|'')*)'")
 _INTEGERS: Final = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 _TEXTS: Final = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
 _BYTES: Final = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+IMPLICIT: Final = ("row_start", "row_end")
+"""
+The columns of a system-versioned table that names none of its own; nobody sees them but the log.
+"""
 _SHAPES: Final = {
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
     "geomcollection",
@@ -115,7 +119,8 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """
-    One table. `key` is empty when nothing identifies a row; `engine` is its storage engine.
+    One table. `key` is empty when nothing identifies a row; `engine` is its storage engine; `row_end` is the column that tells until when
+    a row was true, of a system-versioned table (see `versions`): it is no part of the key, and is perhaps none of `columns`.
     """
 
     schema: str
@@ -123,6 +128,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     engine: str = "InnoDB"
+    row_end: str | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -216,20 +222,23 @@ def _read_schema(query: Query, wanted: Selection, schema: str, narrowed: str) ->
     # Always of one schema: without that the server opens every table and view it has, its own too.
     where = f"TABLE_SCHEMA = {quoted(schema)}{narrowed}"
     base = query(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_TYPE FROM information_schema.TABLES"
         f" WHERE {where} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
     )
-    there = {(s, t): str(engine) for s, t, engine in base if wanted.table(s, t)}
+    there = {(s, t): str(engine) for s, t, engine, _ in base if wanted.table(s, t)}
     if not there:
         return []
+    row_ends = {(s, t): IMPLICIT[1] for s, t, _, kind in base if kind == "SYSTEM VERSIONED"}
     columns: dict[tuple[str, str], list[Column]] = {known: [] for known in there}
-    for s, t, column, data_type, column_type, charset, octets, fraction in query(
+    for s, t, column, data_type, column_type, charset, octets, fraction, made_by in query(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH,"
-        " DATETIME_PRECISION FROM information_schema.COLUMNS"
+        " DATETIME_PRECISION, GENERATION_EXPRESSION FROM information_schema.COLUMNS"
         f" WHERE {where} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
     ):
         if (s, t) not in columns:
             continue
+        if (s, t) in row_ends and made_by == "ROW END":
+            row_ends[s, t] = column
         labels: tuple[str, ...] = ()
         if data_type in ("enum", "set"):
             labels = tuple(label.replace("''", "'") for label in _LABEL.findall(column_type))
@@ -249,7 +258,16 @@ def _read_schema(query: Query, wanted: Selection, schema: str, narrowed: str) ->
             )
         )
     keys = _keys(query, where)
-    return [Table(s, t, tuple(columns[s, t]), keys.get((s, t), ()), engine) for (s, t), engine in sorted(there.items())]
+    return [
+        Table(
+            *place,
+            tuple(columns[place]),
+            tuple(name for name in keys.get(place, ()) if name != row_ends.get(place)),
+            engine,
+            row_ends.get(place),
+        )
+        for place, engine in sorted(there.items())
+    ]
 
 
 def _keys(query: Query, where: str) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -32,7 +32,7 @@ from fustor_source_mysql.prepared import PreparedPlaces, XaStatement, read_prepa
 from fustor_source_mysql.schema import Catalog, Table
 from fustor_source_mysql.statements import read_statement
 from fustor_source_mysql.tablemap import TableMap, read_names, read_table_map, table_id_of
-from fustor_source_mysql.tables import RowsOf
+from fustor_source_mysql.tables import RowsOf, is_sequence
 
 _HEADER = struct.Struct("<IBIIIH").unpack_from
 _HEADER_BYTES = 20  # with the status byte before
@@ -531,7 +531,7 @@ class BinlogStream(Iterator[EventBase]):
             return
         found = read_table_map(body, 0, len(body), is_mariadb=self._control.is_mariadb)
         declared = self._catalog.table(schema, table)
-        if self._is_left_out(found, declared):
+        if (declared is None and is_sequence(found)) or self._is_left_out(found, declared):
             self._tables[number] = None
             return
         source = RowsOf(found, declared, self._control.charset_of, self._wanted, self._required)

@@ -12,7 +12,7 @@ from fustor_core.errors import ConfigError
 from fustor_core.selection import Selection
 from fustor_source_mysql import decoder as d
 from fustor_source_mysql.decoder import Image, UnknownType, WireColumn, make_image
-from fustor_source_mysql.schema import Column, Table, json_type
+from fustor_source_mysql.schema import IMPLICIT, Column, Table, json_type
 from fustor_source_mysql.tablemap import BINARY_COLLATION, TableMap
 from fustor_source_mysql.values import CODECS
 
@@ -25,6 +25,9 @@ _KINDS = {
     d.TIMESTAMP2: "timestamp", d.BIT: "bit", d.ENUM: "enum", d.SET: "set", d.GEOMETRY: "shape",
     d.JSON: "json", d.VECTOR: "vector",
 }  # fmt: skip
+_SEQUENCE = (
+    "next_not_cached_value", "minimum_value", "maximum_value", "start_value", "increment", "cache_size", "cycle_option", "cycle_count",
+)  # fmt: skip
 _FULL_METADATA = "SET GLOBAL binlog_row_metadata = FULL;"
 
 
@@ -35,15 +38,17 @@ class Images:
     Attributes:
         read: Reads one.
         fields: Names of the values it gives, in order.
+        shown: Those of them that leave the source: all, but of a system-versioned table.
         is_whole: Whether these are all columns that leave the source.
         at: Where a field is.
     """
 
-    __slots__ = ("at", "fields", "is_whole", "read")
+    __slots__ = ("at", "fields", "is_whole", "read", "shown")
 
-    def __init__(self, read: Image, fields: tuple[str, ...], is_whole: bool) -> None:
+    def __init__(self, read: Image, fields: tuple[str, ...], shown: tuple[str, ...], is_whole: bool) -> None:
         self.read = read
         self.fields = fields
+        self.shown = shown
         self.is_whole = is_whole
         self.at = {name: at for at, name in enumerate(fields)}
 
@@ -79,16 +84,23 @@ class RowsOf:
         key = tuple(names[at] for at in found.key or ())
         if not key and declared is not None and set(declared.key) <= set(names):
             key = declared.key
+        self.row_end = declared.row_end if declared is not None and declared.row_end in names else None
+        if tuple(names[-2:]) == IMPLICIT and not known.keys() & set(IMPLICIT):
+            self.row_end = IMPLICIT[1]  # also when it has no versions any more
+        if self.row_end is not None:
+            key = tuple(name for name in key if name != self.row_end)
         self.key: tuple[str, ...] = key
         self._columns: list[tuple[str, WireColumn]] = []
         self.columns: dict[str, Any] = {}
         for at, name in enumerate(names):
             column = _column(found, at, known.get(name), charset_of)
             is_sent = wanted.column(found.schema, found.table, name) and (required is None or name in required)
-            if not (is_sent or name in key):
-                column = _unsent(column)
-            else:
+            if self.row_end is not None and name in IMPLICIT and name not in known:
+                is_sent = False
+            if is_sent or name in key:
                 self.columns[name] = json_type(column.kind, column.labels)
+            elif name != self.row_end:
+                column = _unsent(column)
             self._columns.append((name, column))
         self._images: dict[bytes, Images] = {}
 
@@ -113,7 +125,17 @@ class RowsOf:
                 context={"schema": self.schema, "table": self.table},
             ) from None
         fields = tuple(name for name, column in columns if column.is_sent)
-        return Images(read, fields, len(fields) == len(self.columns))
+        shown = tuple(name for name in fields if name in self.columns)
+        return Images(read, fields, shown, len(shown) == len(self.columns))
+
+
+def is_sequence(found: TableMap) -> bool:
+    """
+    Tell whether what the server does not describe as a table is a sequence of MariaDB: each time it takes numbers it logs a row.
+    """
+    if found.names is not None:
+        return tuple(found.names) == _SEQUENCE
+    return tuple(found.types) == (d.LONGLONG,) * 6 + (d.TINY, d.LONGLONG) and not found.key
 
 
 def picker(fields: tuple[str, ...], wanted: tuple[str, ...]) -> Pick:
@@ -131,10 +153,12 @@ def _names_of(found: TableMap, declared: Table | None) -> list[str]:
     """
     Name the columns by the server's present description, when the log does not: only if that can't be wrong.
     """
-    if declared is not None and len(declared.columns) == len(found.types):
-        fits = all(_fits(column, found, at) for at, column in enumerate(declared.columns))
-        if fits:
-            return [column.name for column in declared.columns]
+    if declared is not None:
+        names = [column.name for column in declared.columns]
+        unseen = IMPLICIT if declared.row_end is not None and declared.row_end not in names else ()
+        fits = len(names) + len(unseen) == len(found.types)
+        if fits and all(_fits(column, found, at) for at, column in enumerate(declared.columns)):
+            return [*names, *unseen]
     raise ConfigError(
         f"the log does not name the columns of {found.schema}.{found.table}, and the table has changed since",
         hint=f"let an administrator run: {_FULL_METADATA} and start the sync again",
