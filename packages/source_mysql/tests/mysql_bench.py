@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from fustor_core.models.config import PasswdCredential, SourceConfig
+from fustor_core.models.event import UntoldMark
 from fustor_core.testing.binlog_server import BinlogServer
 from fustor_core.testing.mariadb_server import MariaDbServer
 from fustor_core.testing.mysql_server import MysqlServer
 from fustor_core.testing.private_server import PASSWORD, USER
-from fustor_core.testing.source_contract import Stream
+from fustor_core.testing.source_contract import Stream, settle
 from fustor_source_mysql import MysqlDriver
 from fustor_source_mysql.config import parse_address, parse_params
 from fustor_source_mysql.connection import Server
@@ -106,3 +107,11 @@ class Database:
         self.again()
         self.run(f"DROP DATABASE {self.name}")
         self.admin.close()
+
+
+def marks(stream: Stream, driver: MysqlDriver) -> list[str]:
+    """
+    Return the tables that the stream has called untold by now.
+    """
+    settle(stream, driver)
+    return [event.table for event in stream.events if isinstance(event, UntoldMark)]

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from mysql_bench import Database
+from mysql_bench import Database, marks
 
 from fustor_core.errors import PermissionMissing
-from fustor_core.models.event import EventBase, UntoldMark
+from fustor_core.models.event import EventBase
 from fustor_core.outcome import REMEDY
-from fustor_core.testing.source_contract import Stream, chunks_of, settle
+from fustor_core.testing.source_contract import chunks_of, settle
 from fustor_source_mysql import MysqlDriver
 from fustor_source_mysql.rights import grants, log_grant
 
@@ -28,14 +28,6 @@ def reader(database: Database) -> Iterator[str]:
     database.run(f"CREATE USER {name} IDENTIFIED BY 'pw'", log_grant(name), f"GRANT SELECT ON t TO {name}")
     yield name
     database.run(f"DROP USER {name}")
-
-
-def marks(stream: Stream, driver: MysqlDriver) -> list[str]:
-    """
-    Return the tables that the stream has called untold by now.
-    """
-    settle(stream, driver)
-    return [event.table for event in stream.events if isinstance(event, UntoldMark)]
 
 
 def read(driver: MysqlDriver, **kwargs: object) -> tuple[list[EventBase], PermissionMissing | None]:

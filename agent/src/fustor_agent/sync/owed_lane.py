@@ -55,19 +55,13 @@ class OwedLane:
         """
         table = table_of(event)
         if not self.rows.told(event):
-            self._give_up(table)
+            self.table_owed(table)
         if untold is None:
             return
         if untold.rows is None or not event.key or table in self._unreadable:
-            self._give_up(table)
+            self.table_owed(table)
         else:
             self.rows.owe(event, unit, untold.rows)
-
-    def table_owed(self, table: TableId) -> None:
-        """
-        A table is to be read again, now or later.
-        """
-        self._give_up(table)
 
     def table_lost(self, table: TableId | None) -> None:
         """
@@ -79,7 +73,10 @@ class OwedLane:
         else:
             self._unreadable.discard(table)  # it may have another key now
 
-    def _give_up(self, table: TableId) -> None:
+    def table_owed(self, table: TableId) -> None:
+        """
+        A table is to be read again as a whole, now or later.
+        """
         self._position.put_off(table)
         self.rows.forget(table)
 
@@ -91,7 +88,7 @@ class OwedLane:
         """
         if read is None:
             self._unreadable.add(order.table)
-            self._give_up(order.table)
+            self.table_owed(order.table)
         else:
             self.rows.read(order, read)
 
@@ -101,7 +98,7 @@ class OwedLane:
         """
         self.rows.read_failed(order)
         if not isinstance(error, ConnectionLost):
-            self._give_up(order.table)  # the snapshot of the table will say what is wrong
+            self.table_owed(order.table)  # the snapshot of the table will say what is wrong
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -115,11 +112,11 @@ class OwedLane:
         point = max(tracker.passed, tracker.last)
         released = self.rows.release(tracker.passed, point, at_once=is_stuck) if self._live.has_room else None
         if released is not None and released.given_up is not None:
-            self._give_up(released.given_up)
+            self.table_owed(released.given_up)
         if is_stuck and self.rows.is_in_vain:
             # A stream that waits for rows which can't be read would wait for ever.
             for table in self.rows.tables:
-                self._give_up(table)
+                self.table_owed(table)
         return None if released is None else released.events
 
     def due_tables(self, *, is_busy: bool) -> list[TableId]:

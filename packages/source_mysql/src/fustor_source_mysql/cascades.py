@@ -62,12 +62,16 @@ class Parent:
     Args:
         cascades: Knows the keys.
         place: Schema and name.
+        by_delete: The wanted tables of which rows may change when rows of it are deleted.
         changes: Tells which of the columns that matter an event changes; None when no change of a column matters.
     """
 
-    def __init__(self, cascades: Cascades, place: Place, changes: _ChangedColumns | None) -> None:
+    def __init__(
+        self, cascades: Cascades, place: Place, by_delete: set[Place], changes: _ChangedColumns | None
+    ) -> None:
         self.place = place
         self._cascades = cascades
+        self._by_delete = by_delete
         self._changes = changes
 
     def children(self, b: bytes, p: int, end: int, kind: int) -> set[Place]:
@@ -79,13 +83,13 @@ class Parent:
             kind: Its type.
         """
         if kind not in UPDATES:
-            return self._cascades.follow(self.place, None)
+            return self._by_delete
         if self._changes is None:
             return set()
         changed = self._changes.of(b, p, end, kind)
         found = self._cascades.follow(self.place, changed) if changed else set()
         if self._changes.row_end in changed:  # a system-versioned row is deleted by an update
-            found |= self._cascades.follow(self.place, None)
+            found |= self._by_delete
         return found
 
 
@@ -125,7 +129,8 @@ class Cascades:
             return None
         changing = [key for key in keys if key.on_update in _ACTS]
         columns = frozenset(name for key in changing for name in key.referenced)
-        if not (self.follow(place, None) or self.follow(place, columns)):
+        by_delete = self.follow(place, None)
+        if not (by_delete or self.follow(place, columns)):
             return None
         # Of a table that is not wanted, too.
         declared = read_tables(self._control.query, _ANYTHING, *place)
@@ -133,7 +138,7 @@ class Cascades:
         if there is not None and there.row_end is not None:
             columns |= {there.row_end.lower()}
         changes = _ChangedColumns(self._control, found, there, columns) if columns else None
-        return Parent(self, place, changes)
+        return Parent(self, place, by_delete, changes)
 
     def follow(self, place: Place, changed: frozenset[str] | None) -> set[Place]:
         """

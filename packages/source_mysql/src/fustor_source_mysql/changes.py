@@ -4,7 +4,7 @@ Events of the binary log that hold rows: what was inserted, updated and deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from fustor_core.errors import ConfigError
@@ -58,12 +58,36 @@ def take_changes(
     p, size = bitmaps(b, p, kind)
     images = source.images(b[p : p + size])
     p += size
-    if source.row_end is not None:
-        second = source.images(b[p : p + size]) if kind in UPDATES else None
-        _take_versions(b, p + size if second else p, end, kind, source, images, second, out, place, untold)
+    after = images
+    if kind in UPDATES:
+        after = source.images(b[p : p + size])
+        p += size
+    if source.row_end is None:
+        _take_images(b, p, end, kind, source, images, after, out, place, untold)
         return
-    after = source.images(b[p : p + size]) if kind in UPDATES else images
-    _take_images(b, p + size if kind in UPDATES else p, end, kind, source, images, after, out, place, untold)
+    if source.row_end not in images.at:
+        raise _no_whole_rows(source)
+    for of, rows, second in _true_now(b, p, end, kind, source.row_end, images, after):
+        first = as_images(rows, images)
+        _take_images(b"", 0, len(rows), of, source, first, as_images(rows, second), out, place, untold)
+
+
+def _true_now(
+    b: bytes, p: int, end: int, kind: int, row_end: str, images: Images, after: Images
+) -> Iterator[tuple[int, list[Any], Images]]:
+    """
+    Yield what an event of a system-versioned table says without its history: a kind of event, its rows, and what new rows of updates hold.
+    A row that ends is deleted.
+    """
+    if kind not in UPDATES:
+        if rows := rows_true_now(b, p, end, row_end, images):
+            yield kind, rows, images
+        return
+    ended, changed = updates_true_now(b, p, end, row_end, images, after)
+    if ended:
+        yield max(DELETES), ended, images
+    if changed:
+        yield kind, changed, after
 
 
 def _take_images(
@@ -99,37 +123,6 @@ def _take_images(
         row, p = read(b, p)
         rows.append(row)
     out.add(EventType.DELETE, source, source.key, list(map(picker(fields, source.key), rows)), place)
-
-
-def _take_versions(
-    b: bytes,
-    p: int,
-    end: int,
-    kind: int,
-    source: RowsOf,
-    images: Images,
-    after: Images | None,
-    out: RowGatherer,
-    place: Place,
-    untold: Untold,
-) -> None:
-    """
-    Read rows of a system-versioned table: what is history is left out, and a row that ends is deleted.
-    """
-    row_end = source.row_end or ""
-    if row_end not in images.at:
-        raise _no_whole_rows(source)
-    if after is None:
-        rows = rows_true_now(b, p, end, row_end, images)
-        ended: list[Any] = []
-    else:
-        ended, rows = updates_true_now(b, p, end, row_end, images, after)
-    delete = max(DELETES)
-    for taken, of in ((ended, delete), (rows, kind)):
-        if taken:
-            first = as_images(taken, images)
-            second = first if after is None or of == delete else as_images(taken, after)
-            _take_images(b"", 0, len(taken), of, source, first, second, out, place, untold)
 
 
 def _no_whole_rows(source: RowsOf) -> ConfigError:

@@ -590,8 +590,9 @@ class BinlogStream(Iterator[EventBase]):
             self._has_rows = True  # also when the parent itself is not wanted
             return
         for child in parent.children(b, p, end, kind):
-            self._cascaded[child] = problem(child, parent.place)["what"]
-            self._on_cascade(child, parent.place)
+            if child not in self._cascaded:
+                self._cascaded[child] = problem(child, parent.place)["what"]
+                self._on_cascade(child, parent.place)
 
     def _rows_untold(self, source: RowsOf, reason: str) -> None:
         self._changed_untold((source.schema, source.table), reason)
